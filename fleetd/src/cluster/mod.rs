@@ -1,0 +1,167 @@
+//! What the cluster looks like at one revision: machines, units, placements, states.
+//!
+//! Pure: [`Cluster`] is built from a read of the registry and moved on by folding observed changes into it. It never
+//! fails on what somebody else wrote: a value that cannot be read is kept as unreadable, so that the engine leaves
+//! alone what it does not understand instead of taking it for absent (design §1, law 1).
+
+mod fold;
+pub mod invariants;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use units::{
+    Assignment, Hash, Hold, MachineId, MachineRecord, Metadata, Phase, Placement, Presence, Requirements, State,
+    UnitFile, UnitName, UnitRecord, Verdict,
+};
+
+use crate::registry::Revision;
+use crate::registry::keys::Keys;
+
+/// A value with the revisions of its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry<T> {
+    /// What it holds.
+    pub value: T,
+    /// When the key came into being.
+    pub created: Revision,
+    /// When it last changed.
+    pub modified: Revision,
+}
+
+/// The whole cluster at [`Cluster::revision`].
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    keys: Keys,
+    /// The revision everything here holds at.
+    pub revision: Revision,
+    /// The cluster's uuid.
+    pub uuid: Option<String>,
+    /// Units by name.
+    pub units: BTreeMap<UnitName, Unit>,
+    /// Unit texts by hash.
+    pub contents: BTreeMap<Hash, Content>,
+    /// Where non-global units belong; `None` inside is a record that cannot be read.
+    pub schedule: BTreeMap<UnitName, Entry<Option<Placement>>>,
+    /// Why units have no place; `None` inside is a record that cannot be read.
+    pub verdicts: BTreeMap<UnitName, Entry<Option<Verdict>>>,
+    /// Machines by id: those with a record, a presence, assignments or states.
+    pub machines: BTreeMap<MachineId, Machine>,
+}
+
+/// A unit as its owner wants it.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Revision of its record.
+    pub generation: Revision,
+    /// The record, or why it cannot be read.
+    pub record: Result<UnitRecord, String>,
+    /// What its content asks of a machine, or why that is not known.
+    pub requirements: Result<Arc<Requirements>, String>,
+}
+
+/// A text that units refer to.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// Revision of its last put.
+    pub modified: Revision,
+    /// The parsed text, or why it cannot be read.
+    pub file: Result<Arc<UnitFile>, String>,
+    /// How many units refer to it.
+    pub users: usize,
+}
+
+/// A machine, present or remembered.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// What the cluster remembers of it.
+    pub record: Option<Entry<MachineRecord>>,
+    /// Metadata that units are matched against.
+    pub metadata: Metadata,
+    /// Its sign of life.
+    pub presence: Option<Entry<Presence>>,
+    /// The presence that the engine has taken in, by its create revision.
+    pub seen: Option<Entry<Revision>>,
+    /// What it has been told; `None` inside is a record that cannot be read.
+    pub assignments: BTreeMap<UnitName, Entry<Option<Assignment>>>,
+    /// What it says.
+    pub states: BTreeMap<UnitName, Entry<State>>,
+}
+
+impl Machine {
+    /// It lives: its lease holds.
+    pub fn is_present(&self) -> bool {
+        self.presence.is_some()
+    }
+
+    /// New units may go there.
+    pub fn is_open(&self) -> bool {
+        self.presence.as_ref().is_some_and(|p| !p.value.leaving)
+    }
+
+    /// It left in an orderly way: nothing runs there, and nothing is expected back.
+    pub fn has_left(&self) -> bool {
+        self.presence.is_none() && self.record.as_ref().is_some_and(|r| r.value.left)
+    }
+
+    /// It has something to do and shows no sign of life (design §6, "Machine lost").
+    pub fn is_lost(&self) -> bool {
+        self.presence.is_none() && !self.has_left() && !self.assignments.is_empty()
+    }
+
+    /// The engine has taken in the presence it has now.
+    pub fn is_taken_in(&self) -> bool {
+        match (&self.presence, &self.seen) {
+            (Some(p), Some(s)) => s.value == p.created,
+            _ => false,
+        }
+    }
+
+    /// Its address, empty if it has none.
+    pub fn address(&self) -> &str {
+        self.record.as_ref().map_or("", |r| r.value.address.as_str())
+    }
+
+    /// The readable assignment of `unit`, if there is one.
+    pub fn assignment(&self, unit: &UnitName) -> Option<&Assignment> {
+        self.assignments.get(unit)?.value.as_ref()
+    }
+
+    /// Whether the machine has answered the present assignment of `unit` with `hold`.
+    pub fn answers(&self, unit: &UnitName, hold: Hold) -> bool {
+        match (self.assignments.get(unit), self.states.get(unit)) {
+            (Some(a), Some(s)) => s.value.hold == hold && s.value.assignment == a.modified,
+            _ => false,
+        }
+    }
+
+    /// Whether the machine is to let go of `unit`.
+    pub fn is_releasing(&self, unit: &UnitName) -> bool {
+        self.assignment(unit).is_some_and(|a| a.phase == Phase::Release)
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.record.is_none()
+            && self.presence.is_none()
+            && self.seen.is_none()
+            && self.assignments.is_empty()
+            && self.states.is_empty()
+    }
+}
+
+impl Cluster {
+    /// The layout it is read with.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Machines that live, in order of their ids.
+    pub fn present(&self) -> impl Iterator<Item = (&MachineId, &Machine)> {
+        self.machines.iter().filter(|(_, m)| m.is_present())
+    }
+
+    /// The machine that `unit` belongs to.
+    pub fn home(&self, unit: &UnitName) -> Option<&MachineId> {
+        self.schedule.get(unit)?.value.as_ref().map(|p| &p.machine)
+    }
+}

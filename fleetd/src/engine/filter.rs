@@ -1,0 +1,159 @@
+//! The filters a machine must pass to hold a unit, in the order they are tried, each with its reason.
+//!
+//! The first that fails is the reason given for that machine. To add a filter: a variant of [`Rejection`], its two
+//! texts, and a line in [`check`].
+
+use std::fmt;
+
+use units::{Hold, MachineId, Requirements, UnitName};
+
+use super::view::{Holding, View};
+
+/// Why a machine cannot hold a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// It shows no sign of life.
+    Absent,
+    /// It is leaving the cluster.
+    Leaving,
+    /// `MachineID=` names another machine.
+    MachineId(String),
+    /// `MachineMetadata=` does not match: the key, what is wanted, what the machine has.
+    Metadata {
+        /// The metadata key.
+        key: String,
+        /// The accepted values.
+        wanted: Vec<String>,
+        /// The machine's value.
+        has: Option<String>,
+    },
+    /// `FailureDomain=` needs a metadata key that the machine does not have.
+    NoDomain(String),
+    /// The machine will not take the name: its own words.
+    NameClash(String),
+    /// `MachineOf=` names a unit that does not belong there.
+    MachineOf(String),
+    /// A unit there conflicts.
+    Conflict {
+        /// The unit in the way.
+        unit: UnitName,
+        /// It is on its way out.
+        leaving: bool,
+    },
+    /// A unit on another machine of the same failure domain conflicts.
+    DomainConflict {
+        /// The unit in the way.
+        unit: UnitName,
+        /// Where it is.
+        machine: MachineId,
+        /// The metadata key that both machines share the value of.
+        key: String,
+    },
+}
+
+impl Rejection {
+    /// The kind, for counting machines that were turned down alike.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Absent => "not present",
+            Self::Leaving => "leaving the cluster",
+            Self::MachineId(_) => "not the machine named by MachineID",
+            Self::Metadata { .. } => "metadata does not match",
+            Self::NoDomain(_) => "lacks the FailureDomain metadata",
+            Self::NameClash(_) => "name belongs to the host",
+            Self::MachineOf(_) => "MachineOf unit is not there",
+            Self::Conflict { .. } => "conflicting unit there",
+            Self::DomainConflict { .. } => "conflicting unit in the same failure domain",
+        }
+    }
+
+    /// Whether it ends by itself within moments, without anybody changing anything.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Conflict { leaving: true, .. })
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => write!(f, "shows no sign of life"),
+            Self::Leaving => write!(f, "is leaving the cluster"),
+            Self::MachineId(wanted) => write!(f, "is not {wanted}, which MachineID= asks for"),
+            Self::Metadata { key, wanted, has: Some(has) } => {
+                write!(f, "has {key}={has}, MachineMetadata= asks for {}", pairs(key, wanted))
+            }
+            Self::Metadata { key, wanted, has: None } => {
+                write!(f, "has no metadata {key}, MachineMetadata= asks for {}", pairs(key, wanted))
+            }
+            Self::NoDomain(key) => write!(f, "has no metadata {key}, which FailureDomain= needs"),
+            Self::NameClash(words) => f.write_str(words),
+            Self::MachineOf(peer) => write!(f, "does not hold {peer}, which MachineOf= asks for"),
+            Self::Conflict { unit, leaving: false } => write!(f, "holds {unit}, which conflicts"),
+            Self::Conflict { unit, leaving: true } => write!(f, "still has to let go of {unit}, which conflicts"),
+            Self::DomainConflict { unit, machine, key } => {
+                write!(f, "shares its {key} with {}, which holds {unit}, which conflicts", machine.short())
+            }
+        }
+    }
+}
+
+fn pairs(key: &str, values: &[String]) -> String {
+    let pairs: Vec<String> = values.iter().map(|v| format!("{key}={v}")).collect();
+    pairs.join(" or ")
+}
+
+/// Whether `machine` can hold `unit`, given what the machines hold in `view`; the unit itself is never in its own way.
+///
+/// # Errors
+/// The first filter that does not pass.
+pub(crate) fn check<'a>(
+    view: &View<'a>,
+    unit: &UnitName,
+    requirements: &'a Requirements,
+    id: &MachineId,
+) -> Result<(), Rejection> {
+    let Some(machine) = view.cluster.machines.get(id).filter(|m| m.is_present()) else {
+        return Err(Rejection::Absent);
+    };
+    if !machine.is_open() {
+        return Err(Rejection::Leaving);
+    }
+    if let Some(wanted) = &requirements.machine_id
+        && !id.matches_requirement(wanted)
+    {
+        return Err(Rejection::MachineId(wanted.clone()));
+    }
+    for (key, wanted) in &requirements.metadata {
+        let has = machine.metadata.get(key);
+        if !has.is_some_and(|value| wanted.contains(value)) {
+            let wanted = wanted.iter().cloned().collect();
+            return Err(Rejection::Metadata { key: key.clone(), wanted, has: has.cloned() });
+        }
+    }
+    if let Some(key) = requirements.failure_domain.iter().find(|k| !machine.metadata.contains_key(*k)) {
+        return Err(Rejection::NoDomain(key.clone()));
+    }
+    if let Some(words) = refusal(view, unit, id) {
+        return Err(Rejection::NameClash(words));
+    }
+    if let Some(peer) = requirements.machine_of.iter().find(|peer| !view.holds(id, peer)) {
+        return Err(Rejection::MachineOf(peer.clone()));
+    }
+    if let Some((other, holding)) = view.conflict_on(unit, requirements, id) {
+        return Err(Rejection::Conflict { unit: other.clone(), leaving: holding == Holding::Leaving });
+    }
+    if let Some((other, there, key)) = view.conflict_in_domain(unit, requirements, id) {
+        return Err(Rejection::DomainConflict { unit: other.clone(), machine: there.clone(), key: key.to_owned() });
+    }
+    Ok(())
+}
+
+/// The machine's own word against this unit, as long as the unit is the one it spoke of.
+fn refusal(view: &View<'_>, unit: &UnitName, id: &MachineId) -> Option<String> {
+    let machine = view.cluster.machines.get(id)?;
+    let state = &machine.states.get(unit)?.value;
+    let assigned = machine.assignment(unit)?.generation;
+    let current = view.cluster.units.get(unit)?.generation;
+    (state.hold == Hold::Refused && assigned == current)
+        .then(|| state.problem.clone().unwrap_or_else(|| "refuses the unit".to_owned()))
+}

@@ -1,0 +1,182 @@
+//! Who holds what while a plan is being made: the cluster as it will be once the decisions so far are done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use units::{MachineId, Phase, Requirements, UnitName};
+
+use crate::cluster::{Cluster, Machine};
+
+/// The cluster, and the occupancy that the plan works on.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) cluster: &'a Cluster,
+    /// What each machine holds or still has to let go of. Absent machines keep theirs: a unit on a machine that is
+    /// out of sight may well run there.
+    occupants: BTreeMap<&'a MachineId, Occupants>,
+    /// Machines by load, then id: the order in which places are tried.
+    by_load: BTreeSet<(usize, &'a MachineId)>,
+    /// Units that hold a place and whose conflicts reach beyond their machine.
+    wide: BTreeMap<UnitName, BTreeSet<&'a MachineId>>,
+}
+
+#[derive(Debug, Default)]
+struct Occupants {
+    units: BTreeMap<UnitName, Holding>,
+    /// Those of `units` with conflicts of their own: only they can object to a newcomer.
+    guarded: BTreeSet<UnitName>,
+}
+
+/// How a unit occupies a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// It belongs there.
+    Held,
+    /// It is being let go of, and may still run.
+    Leaving,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
+        let mut view = Self {
+            cluster,
+            occupants: BTreeMap::new(),
+            by_load: cluster.machines.keys().map(|id| (0, id)).collect(),
+            wide: BTreeMap::new(),
+        };
+        for (id, machine) in &cluster.machines {
+            for (unit, assignment) in &machine.assignments {
+                match assignment.value.as_ref().map(|a| a.phase) {
+                    Some(Phase::Release) if is_gone(machine, unit) => {}
+                    Some(Phase::Release) => view.occupy(unit, id, Holding::Leaving),
+                    // Unreadable: whatever it says, the machine may hold the unit.
+                    Some(Phase::Run) | None => view.occupy(unit, id, Holding::Held),
+                }
+            }
+        }
+        view
+    }
+
+    /// What the unit asks of machines, if that is known.
+    pub(crate) fn requirements(&self, unit: &UnitName) -> Option<&'a Arc<Requirements>> {
+        self.cluster.units.get(unit)?.requirements.as_ref().ok()
+    }
+
+    pub(crate) fn occupy(&mut self, unit: &UnitName, machine: &MachineId, holding: Holding) {
+        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else { return };
+        let requirements = self.requirements(unit);
+        let occupants = self.occupants.entry(id).or_default();
+        let before = occupants.units.len();
+        occupants.units.insert(unit.clone(), holding);
+        if let Some(requirements) = requirements
+            && !requirements.conflicts.is_empty()
+        {
+            occupants.guarded.insert(unit.clone());
+            if !requirements.failure_domain.is_empty() {
+                self.wide.entry(unit.clone()).or_default().insert(id);
+            }
+        }
+        let after = occupants.units.len();
+        self.reload(id, before, after);
+    }
+
+    pub(crate) fn vacate(&mut self, unit: &UnitName, machine: &MachineId) {
+        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else { return };
+        let occupants = self.occupants.entry(id).or_default();
+        let before = occupants.units.len();
+        occupants.units.remove(unit);
+        occupants.guarded.remove(unit);
+        let after = occupants.units.len();
+        self.reload(id, before, after);
+        if let Some(machines) = self.wide.get_mut(unit) {
+            machines.remove(id);
+            if machines.is_empty() {
+                self.wide.remove(unit);
+            }
+        }
+    }
+
+    fn reload(&mut self, id: &'a MachineId, before: usize, after: usize) {
+        if before != after {
+            self.by_load.remove(&(before, id));
+            self.by_load.insert((after, id));
+        }
+    }
+
+    /// Machines, least loaded first, ties by id.
+    pub(crate) fn by_load(&self) -> impl Iterator<Item = (usize, &'a MachineId)> {
+        self.by_load.iter().copied()
+    }
+
+    /// Whether `machine` holds `unit` for good (not merely until it is released).
+    pub(crate) fn holds(&self, machine: &MachineId, unit: &str) -> bool {
+        self.occupants.get(machine).and_then(|o| o.units.get(unit)) == Some(&Holding::Held)
+    }
+
+    /// The first unit on `machine` that cannot be there together with `unit`, by either one's word.
+    pub(crate) fn conflict_on(
+        &self,
+        unit: &UnitName,
+        requirements: &Requirements,
+        machine: &MachineId,
+    ) -> Option<(&UnitName, Holding)> {
+        let occupants = self.occupants.get(machine)?;
+        let by_us = |other: &UnitName| requirements.conflicts.iter().any(|g| g.matches(other.as_ref()));
+        let by_them = |other: &UnitName| {
+            self.requirements(other).is_some_and(|r| r.conflicts.iter().any(|g| g.matches(unit.as_ref())))
+        };
+        let ours = if requirements.conflicts.is_empty() {
+            None
+        } else {
+            occupants.units.iter().find(|(other, _)| *other != unit && by_us(other))
+        };
+        ours.map(|(other, holding)| (other, *holding)).or_else(|| {
+            let other = occupants.guarded.iter().find(|other| *other != unit && by_them(other))?;
+            Some((other, *occupants.units.get(other)?))
+        })
+    }
+
+    /// The first unit elsewhere in a failure domain that `machine` shares, which by the word of the one that declares
+    /// the domain cannot be there together with `unit`: the other unit, its machine, and the metadata key.
+    pub(crate) fn conflict_in_domain(
+        &self,
+        unit: &UnitName,
+        requirements: &'a Requirements,
+        machine: &MachineId,
+    ) -> Option<(&UnitName, &'a MachineId, &'a str)> {
+        let here = &self.cluster.machines.get(machine)?.metadata;
+        let shares = |there: &Machine, key: &str| here.get(key).is_some() && here.get(key) == there.metadata.get(key);
+        if !requirements.failure_domain.is_empty() {
+            for (&id, occupants) in self.occupants.iter().filter(|(id, _)| **id != machine) {
+                let Some(there) = self.cluster.machines.get(id) else { continue };
+                let Some(key) = requirements.failure_domain.iter().find(|k| shares(there, k)) else { continue };
+                let hit = |other: &&UnitName| {
+                    *other != unit && requirements.conflicts.iter().any(|g| g.matches((*other).as_ref()))
+                };
+                if let Some(other) = occupants.units.keys().find(hit) {
+                    return Some((other, id, key));
+                }
+            }
+        }
+        for (other, machines) in self.wide.iter().filter(|(other, _)| *other != unit) {
+            let Some(theirs) = self.requirements(other) else { continue };
+            if !theirs.conflicts.iter().any(|g| g.matches(unit.as_ref())) {
+                continue;
+            }
+            for &id in machines.iter().filter(|id| **id != machine) {
+                let Some(there) = self.cluster.machines.get(id) else { continue };
+                if let Some(key) = theirs.failure_domain.iter().find(|k| shares(there, k)) {
+                    return Some((other, id, key));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Whether the machine has nothing of a unit it was told to release: it said so, it refused it from the start, or it
+/// shows no sign of life (a copy that comes back with it is found again when the machine is taken in).
+pub(crate) fn is_gone(machine: &Machine, unit: &UnitName) -> bool {
+    use units::Hold::{Gone, Refused};
+    !machine.is_present() || machine.answers(unit, Gone) || machine.answers(unit, Refused)
+}
