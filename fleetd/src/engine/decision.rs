@@ -63,7 +63,24 @@ impl<T> Change<T> {
     }
 }
 
+/// Machines that one transaction can speak to: each costs two compares, and etcd takes 128.
+const MACHINES_AT_ONCE: usize = 60;
+
 impl Decision {
+    /// In parts that fit a transaction each. Only a Global unit speaks to many machines, and its copies do not depend
+    /// on one another.
+    pub(crate) fn split(mut self) -> Vec<Self> {
+        let mut parts = Vec::new();
+        while self.assigns.len() > MACHINES_AT_ONCE {
+            let Some(at) = self.assigns.keys().nth(MACHINES_AT_ONCE).cloned() else { break };
+            let rest = self.assigns.split_off(&at);
+            let rest = Self { assigns: rest, schedule: Change::Keep, verdict: Change::Keep, ..self.clone() };
+            parts.push(std::mem::replace(&mut self, rest));
+        }
+        parts.push(self);
+        parts
+    }
+
     /// Whether anything would be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.schedule.is_keep() && self.verdict.is_keep() && self.assigns.values().all(Change::is_keep)

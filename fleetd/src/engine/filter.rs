@@ -136,14 +136,15 @@ pub(crate) fn check<'a>(
     if let Some(words) = refusal(view, unit, id) {
         return Err(Rejection::NameClash(words));
     }
-    if let Some(peer) = requirements.machine_of.iter().find(|peer| !view.holds(id, peer)) {
-        return Err(Rejection::MachineOf(peer.clone()));
-    }
     if let Some((other, holding)) = view.conflict_on(unit, requirements, id) {
         return Err(Rejection::Conflict { unit: other.clone(), leaving: holding == Holding::Leaving });
     }
     if let Some((other, there, key)) = view.conflict_in_domain(unit, requirements, id) {
         return Err(Rejection::DomainConflict { unit: other.clone(), machine: there.clone(), key: key.to_owned() });
+    }
+    // Last, for the plan looks at peers only when everything else about a unit is settled.
+    if let Some(peer) = requirements.machine_of.iter().find(|peer| !view.holds(id, peer)) {
+        return Err(Rejection::MachineOf(peer.clone()));
     }
     Ok(())
 }

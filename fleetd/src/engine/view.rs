@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use units::{MachineId, Phase, Requirements, UnitName};
+use units::{MachineId, Requirements, UnitName};
 
+use super::returned::stray;
 use crate::cluster::{Cluster, Machine};
 
 /// The cluster, and the occupancy that the plan works on.
@@ -18,6 +19,8 @@ pub(crate) struct View<'a> {
     by_load: BTreeSet<(usize, &'a MachineId)>,
     /// Units that hold a place and whose conflicts reach beyond their machine.
     wide: BTreeMap<UnitName, BTreeSet<&'a MachineId>>,
+    /// Machines that have been told something about a unit, or bring a copy of it.
+    places: BTreeMap<&'a UnitName, Vec<(&'a MachineId, &'a Machine)>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,18 +46,31 @@ impl<'a> View<'a> {
             occupants: BTreeMap::new(),
             by_load: cluster.machines.keys().map(|id| (0, id)).collect(),
             wide: BTreeMap::new(),
+            places: BTreeMap::new(),
         };
         for (id, machine) in &cluster.machines {
-            for (unit, assignment) in &machine.assignments {
-                match assignment.value.as_ref().map(|a| a.phase) {
-                    Some(Phase::Release) if is_gone(machine, unit) => {}
-                    Some(Phase::Release) => view.occupy(unit, id, Holding::Leaving),
-                    // Unreadable: whatever it says, the machine may hold the unit.
-                    Some(Phase::Run) | None => view.occupy(unit, id, Holding::Held),
+            for unit in machine.assignments.keys() {
+                view.places.entry(unit).or_default().push((id, machine));
+                // Settled units take their places one by one; what has to go is in the way from the start.
+                if machine.is_releasing(unit) && !is_gone(machine, unit) {
+                    view.occupy(unit, id, Holding::Leaving);
                 }
+            }
+            for unit in machine.states.keys().filter(|unit| stray(machine, unit).is_some()) {
+                view.places.entry(unit).or_default().push((id, machine));
             }
         }
         view
+    }
+
+    /// Machines that have been told something about `unit`, or bring a copy of it, by id.
+    pub(crate) fn places(&self, unit: &UnitName) -> Vec<(&'a MachineId, &'a Machine)> {
+        self.places.get(unit).cloned().unwrap_or_default()
+    }
+
+    /// Every unit that a machine has been told about or brings.
+    pub(crate) fn placed_units(&self) -> impl Iterator<Item = (&'a UnitName, &[(&'a MachineId, &'a Machine)])> {
+        self.places.iter().map(|(unit, places)| (*unit, places.as_slice()))
     }
 
     /// What the unit asks of machines, if that is known.
