@@ -72,9 +72,16 @@ impl Decision {
     pub(crate) fn split(mut self) -> Vec<Self> {
         let mut parts = Vec::new();
         while self.assigns.len() > MACHINES_AT_ONCE {
-            let Some(at) = self.assigns.keys().nth(MACHINES_AT_ONCE).cloned() else { break };
+            let Some(at) = self.assigns.keys().nth(MACHINES_AT_ONCE).cloned() else {
+                break;
+            };
             let rest = self.assigns.split_off(&at);
-            let rest = Self { assigns: rest, schedule: Change::Keep, verdict: Change::Keep, ..self.clone() };
+            let rest = Self {
+                assigns: rest,
+                schedule: Change::Keep,
+                verdict: Change::Keep,
+                ..self.clone()
+            };
             parts.push(std::mem::replace(&mut self, rest));
         }
         parts.push(self);
@@ -99,7 +106,9 @@ impl Step {
                 .put(keys.seen(machine), presence.to_string()),
             Self::Discard { hash, modified } => {
                 let key = keys.content(hash);
-                Txn::new().when(Precondition::Unchanged(key.clone(), *modified)).delete(key)
+                Txn::new()
+                    .when(Precondition::Unchanged(key.clone(), *modified))
+                    .delete(key)
             }
         }
     }
@@ -128,7 +137,9 @@ impl Decision {
                 Some(presence) => Precondition::Created(keys.presence(id), presence.created),
                 None => Precondition::Absent(keys.presence(id)),
             });
-            let before = machine.and_then(|m| m.assignments.get(&self.unit)).map(|e| e.modified);
+            let before = machine
+                .and_then(|m| m.assignments.get(&self.unit))
+                .map(|e| e.modified);
             txn = write(txn, keys.assign(id, &self.unit), before, change);
         }
 

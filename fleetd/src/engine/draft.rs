@@ -94,7 +94,14 @@ impl<'a> Draft<'a> {
             })
         };
         match known.or_else(from_record) {
-            Some(assignment) => self.assign(id, Assignment { phase: Phase::Release, ..assignment }, why),
+            Some(assignment) => self.assign(
+                id,
+                Assignment {
+                    phase: Phase::Release,
+                    ..assignment
+                },
+                why,
+            ),
             // Neither order nor unit can be read: without an order the agent lets go as well, only nobody waits for it.
             None => self.clear(id, why),
         }
@@ -102,7 +109,12 @@ impl<'a> Draft<'a> {
 
     /// That machine is told nothing any more.
     pub(crate) fn clear(&mut self, id: &MachineId, why: &str) {
-        if self.cluster.machines.get(id).is_some_and(|m| m.assignments.contains_key(self.unit)) {
+        if self
+            .cluster
+            .machines
+            .get(id)
+            .is_some_and(|m| m.assignments.contains_key(self.unit))
+        {
             self.because(why);
             self.assigns.insert(id.clone(), Change::Clear);
         }
@@ -116,9 +128,18 @@ impl<'a> Draft<'a> {
 
     /// It has no place.
     pub(crate) fn judge(&mut self, verdict: Verdict) {
-        let known = self.cluster.verdicts.get(self.unit).and_then(|e| e.value.as_ref());
+        let known = self
+            .cluster
+            .verdicts
+            .get(self.unit)
+            .and_then(|e| e.value.as_ref());
         // The revision alone is no news.
-        let same = known.is_some_and(|k| Verdict { revision: verdict.revision, ..k.clone() } == verdict);
+        let same = known.is_some_and(|k| {
+            Verdict {
+                revision: verdict.revision,
+                ..k.clone()
+            } == verdict
+        });
         if same {
             self.verdict = Change::Keep;
         } else {
@@ -129,13 +150,18 @@ impl<'a> Draft<'a> {
 
     /// It has a place, or wants none.
     pub(crate) fn acquit(&mut self) {
-        self.verdict =
-            if self.cluster.verdicts.contains_key(self.unit) { Change::Clear } else { Change::Keep };
+        self.verdict = if self.cluster.verdicts.contains_key(self.unit) {
+            Change::Clear
+        } else {
+            Change::Keep
+        };
     }
 
     /// Whether it orders a machine to let go that has not been told so before.
     pub(crate) fn releases(&self) -> bool {
-        self.assigns.values().any(|c| matches!(c, Change::Set(a) if a.phase == Phase::Release))
+        self.assigns
+            .values()
+            .any(|c| matches!(c, Change::Set(a) if a.phase == Phase::Release))
     }
 
     /// The decision, if there is anything to write.

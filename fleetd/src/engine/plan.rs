@@ -89,11 +89,15 @@ impl<'a> Planner<'a> {
 
     fn draft(&mut self, name: &'a UnitName) -> &mut Draft<'a> {
         let cluster = self.view.cluster;
-        self.drafts.entry(name).or_insert_with(|| Draft::new(cluster, name))
+        self.drafts
+            .entry(name)
+            .or_insert_with(|| Draft::new(cluster, name))
     }
 
     fn aim(&self, name: &UnitName) -> Aim<'a> {
-        let Some(unit) = self.cluster().units.get(name) else { return Aim::Nowhere };
+        let Some(unit) = self.cluster().units.get(name) else {
+            return Aim::Nowhere;
+        };
         let record = match &unit.record {
             Ok(record) => record,
             Err(why) => return Aim::Unknown(why),
@@ -111,15 +115,28 @@ impl<'a> Planner<'a> {
     /// Goes through every unit that the registry knows in any way, the longest-placed first.
     fn settle_all(&mut self) {
         let cluster = self.cluster();
-        let mut ages: BTreeMap<&'a UnitName, i64> = cluster.units.keys().map(|name| (name, i64::MAX)).collect();
+        let mut ages: BTreeMap<&'a UnitName, i64> =
+            cluster.units.keys().map(|name| (name, i64::MAX)).collect();
         let mut since = |name: &'a UnitName, created: i64| {
-            ages.entry(name).and_modify(|age| *age = created.min(*age)).or_insert(created);
+            ages.entry(name)
+                .and_modify(|age| *age = created.min(*age))
+                .or_insert(created);
         };
-        cluster.schedule.iter().for_each(|(name, entry)| since(name, entry.created));
+        cluster
+            .schedule
+            .iter()
+            .for_each(|(name, entry)| since(name, entry.created));
         cluster.verdicts.keys().for_each(|name| since(name, i64::MAX));
         for (name, places) in self.view.placed_units() {
             let created = |m: &Machine| m.assignments.get(name).map(|e| e.created);
-            since(name, places.iter().filter_map(|(_, m)| created(m)).min().unwrap_or(i64::MAX));
+            since(
+                name,
+                places
+                    .iter()
+                    .filter_map(|(_, m)| created(m))
+                    .min()
+                    .unwrap_or(i64::MAX),
+            );
         }
         let mut by_age: Vec<(i64, &'a UnitName)> = ages.into_iter().map(|(name, age)| (age, name)).collect();
         by_age.sort_unstable();
@@ -145,7 +162,9 @@ impl<'a> Planner<'a> {
         let wanted = !matches!(self.aim(name), Aim::Nowhere);
         let generation = cluster.units.get(name).map(|u| u.generation);
         for (id, machine) in self.view.places(name) {
-            let Some(assignment) = machine.assignment(name).filter(|_| machine.is_releasing(name)) else { continue };
+            let Some(assignment) = machine.assignment(name).filter(|_| machine.is_releasing(name)) else {
+                continue;
+            };
             let remembers = wanted
                 && machine.answers(name, units::Hold::Refused)
                 && generation == Some(assignment.generation);
@@ -171,7 +190,12 @@ impl<'a> Planner<'a> {
     /// Machines with an order to run `name`, readable or not.
     fn running(&self, name: &UnitName) -> Vec<(&'a MachineId, bool)> {
         let has = |m: &Machine| m.assignments.contains_key(name) && !m.is_releasing(name);
-        self.view.places(name).into_iter().filter(|(_, m)| has(m)).map(|(id, m)| (id, m.is_present())).collect()
+        self.view
+            .places(name)
+            .into_iter()
+            .filter(|(_, m)| has(m))
+            .map(|(id, m)| (id, m.is_present()))
+            .collect()
     }
 
     /// Takes the unit off a machine: by order if the machine can take one, else by withdrawing the order it had.
@@ -221,7 +245,9 @@ impl<'a> Planner<'a> {
 
     fn settle_single(&mut self, name: &'a UnitName, record: &'a UnitRecord) {
         let cluster = self.cluster();
-        let home = cluster.home(name).and_then(|id| cluster.machines.get_key_value(id));
+        let home = cluster
+            .home(name)
+            .and_then(|id| cluster.machines.get_key_value(id));
         match home {
             None => {
                 self.draft(name).unschedule("its machine is not known");
@@ -259,7 +285,8 @@ impl<'a> Planner<'a> {
             let assigned = machine.assignments.contains_key(name) && !machine.is_releasing(name);
             if !machine.is_present() {
                 if assigned {
-                    self.draft(name).clear(id, "it belongs elsewhere, and the machine is out of sight");
+                    self.draft(name)
+                        .clear(id, "it belongs elsewhere, and the machine is out of sight");
                 }
                 continue;
             }
@@ -277,7 +304,10 @@ impl<'a> Planner<'a> {
                 Fate::MoveBack(why) => {
                     self.release(name, home, &why);
                     self.pending.remove(name);
-                    self.draft(name).schedule(Placement { machine: id.clone(), reason: why });
+                    self.draft(name).schedule(Placement {
+                        machine: id.clone(),
+                        reason: why,
+                    });
                     self.hold(name, id, "it is there already");
                     return;
                 }
@@ -296,7 +326,12 @@ impl<'a> Planner<'a> {
 
     /// Keeps the unit on a machine, with an order that says what is wanted now.
     fn hold(&mut self, name: &'a UnitName, id: &'a MachineId, why: &str) {
-        if let Some(Unit { generation, record: Ok(record), .. }) = self.cluster().units.get(name) {
+        if let Some(Unit {
+            generation,
+            record: Ok(record),
+            ..
+        }) = self.cluster().units.get(name)
+        {
             self.draft(name).run(id, *generation, record, why);
         }
         self.draft(name).acquit();
@@ -318,12 +353,17 @@ impl<'a> Planner<'a> {
 
     /// As [`Self::fits`], but for `MachineOf=`, which is looked at when every unit's own place is settled.
     fn fits_but_peers(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
-        self.fits(name, id).filter(|rejection| !matches!(rejection, Rejection::MachineOf(_)))
+        self.fits(name, id)
+            .filter(|rejection| !matches!(rejection, Rejection::MachineOf(_)))
     }
 
     fn unseat_followers(&mut self) {
         let cluster = self.cluster();
-        let has_peers = |name: &UnitName| self.view.requirements(name).is_some_and(|r| !r.machine_of.is_empty());
+        let has_peers = |name: &UnitName| {
+            self.view
+                .requirements(name)
+                .is_some_and(|r| !r.machine_of.is_empty())
+        };
         let mut followers: Vec<&'a UnitName> = cluster.schedule.keys().filter(|n| has_peers(n)).collect();
         loop {
             let before = followers.len();
@@ -331,8 +371,12 @@ impl<'a> Planner<'a> {
                 if self.pending.contains(name) {
                     return false;
                 }
-                let home = cluster.home(name).and_then(|id| cluster.machines.get_key_value(id));
-                let Some((id, _)) = home.filter(|(id, _)| self.view.holds(id, name.as_ref())) else { return false };
+                let home = cluster
+                    .home(name)
+                    .and_then(|id| cluster.machines.get_key_value(id));
+                let Some((id, _)) = home.filter(|(id, _)| self.view.holds(id, name.as_ref())) else {
+                    return false;
+                };
                 match self.fits(name, id) {
                     Some(rejection @ Rejection::MachineOf(_)) => {
                         self.unseat(name, id, &rejection);
@@ -350,7 +394,9 @@ impl<'a> Planner<'a> {
     fn spread_globals(&mut self) {
         let cluster = self.cluster();
         for name in cluster.units.keys() {
-            let Aim::Everywhere(_) = self.aim(name) else { continue };
+            let Aim::Everywhere(_) = self.aim(name) else {
+                continue;
+            };
             let mut anywhere = false;
             for (id, machine) in cluster.present() {
                 if machine.assignments.contains_key(name) {
@@ -378,14 +424,22 @@ impl<'a> Planner<'a> {
             let before = waiting.len();
             waiting.retain(|name| !self.place(name, &mut allowance));
             let progress = waiting.len() < before;
-            let follows = |name: &&UnitName| self.view.requirements(name).is_some_and(|r| !r.machine_of.is_empty());
+            let follows = |name: &&UnitName| {
+                self.view
+                    .requirements(name)
+                    .is_some_and(|r| !r.machine_of.is_empty())
+            };
             if !progress || !waiting.iter().any(follows) {
                 break;
             }
         }
         for name in waiting {
             let verdict = if self.is_being_released(name) {
-                verdict::passing(self.cluster(), name, "waits until the machine it is leaving has let go of it")
+                verdict::passing(
+                    self.cluster(),
+                    name,
+                    "waits until the machine it is leaving has let go of it",
+                )
             } else {
                 verdict::of(&self.view, name)
             };
@@ -399,7 +453,10 @@ impl<'a> Planner<'a> {
             return false;
         }
         let cluster = self.cluster();
-        let lost = cluster.home(name).and_then(|id| cluster.machines.get_key_value(id)).filter(|(_, m)| m.is_lost());
+        let lost = cluster
+            .home(name)
+            .and_then(|id| cluster.machines.get_key_value(id))
+            .filter(|(_, m)| m.is_lost());
         if let Some((id, _)) = lost {
             if !self.may_move(allowance) {
                 self.plan.braked += 1;
@@ -422,7 +479,10 @@ impl<'a> Planner<'a> {
                 *left = left.saturating_sub(1);
             }
         }
-        self.draft(name).schedule(Placement { machine: id.clone(), reason: why.clone() });
+        self.draft(name).schedule(Placement {
+            machine: id.clone(),
+            reason: why.clone(),
+        });
         self.hold(name, id, &why);
         true
     }
@@ -434,15 +494,26 @@ impl<'a> Planner<'a> {
         if let Some((id, _)) = there.find(|(id, m)| has(m) && self.fits(name, id).is_none()) {
             return Some((id, "runs there already".to_owned()));
         }
-        let (load, id) = self.view.by_load().find(|(_, id)| self.fits(name, id).is_none())?;
+        let (load, id) = self
+            .view
+            .by_load()
+            .find(|(_, id)| self.fits(name, id).is_none())?;
         let units = if load == 1 { "unit" } else { "units" };
-        Some((id, format!("least loaded of the machines that fit ({load} {units} there before it)")))
+        Some((
+            id,
+            format!("least loaded of the machines that fit ({load} {units} there before it)"),
+        ))
     }
 
     /// Whether a machine still has to let go of it: until then it must not start anywhere else.
     fn is_being_released(&self, name: &UnitName) -> bool {
         let drafted = self.drafts.get(name).is_some_and(Draft::releases);
-        drafted || self.view.places(name).iter().any(|(_, m)| m.is_releasing(name) && !is_gone(m, name))
+        drafted
+            || self
+                .view
+                .places(name)
+                .iter()
+                .any(|(_, m)| m.is_releasing(name) && !is_gone(m, name))
     }
 
     fn may_move(&mut self, allowance: &Allowance) -> bool {
@@ -466,16 +537,26 @@ impl<'a> Planner<'a> {
     }
 
     fn finish(mut self) -> Plan {
-        let decisions = self.drafts.into_values().filter_map(Draft::finish).flat_map(Decision::split);
+        let decisions = self
+            .drafts
+            .into_values()
+            .filter_map(Draft::finish)
+            .flat_map(Decision::split);
         self.plan.steps.extend(decisions.map(Step::Unit));
         let cluster = self.view.cluster;
         for (id, machine) in &cluster.machines {
             if let Some(presence) = machine.presence.as_ref().filter(|_| !machine.is_taken_in()) {
-                self.plan.steps.push(Step::TakeIn { machine: id.clone(), presence: presence.created });
+                self.plan.steps.push(Step::TakeIn {
+                    machine: id.clone(),
+                    presence: presence.created,
+                });
             }
         }
         for (hash, content) in cluster.contents.iter().filter(|(_, c)| c.users == 0) {
-            self.plan.steps.push(Step::Discard { hash: hash.clone(), modified: content.modified });
+            self.plan.steps.push(Step::Discard {
+                hash: hash.clone(),
+                modified: content.modified,
+            });
         }
         self.plan
     }

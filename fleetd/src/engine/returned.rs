@@ -28,7 +28,10 @@ pub(crate) fn stray<'a>(machine: &'a Machine, unit: &UnitName) -> Option<&'a Ent
     if !machine.is_present() || machine.is_taken_in() || machine.assignments.contains_key(unit) {
         return None;
     }
-    machine.states.get(unit).filter(|s| s.value.hold == Hold::Held && s.value.hash.is_some())
+    machine
+        .states
+        .get(unit)
+        .filter(|s| s.value.hold == Hold::Held && s.value.hash.is_some())
 }
 
 /// The order that changes nothing about a copy.
@@ -36,8 +39,15 @@ pub(crate) fn as_it_is(state: &State) -> Assignment {
     Assignment {
         generation: state.generation,
         run: state.run,
-        hash: state.hash.clone().unwrap_or_else(|| units::UnitFile::default().hash()),
-        desired: if state.started { DesiredState::Launched } else { DesiredState::Loaded },
+        hash: state
+            .hash
+            .clone()
+            .unwrap_or_else(|| units::UnitFile::default().hash()),
+        desired: if state.started {
+            DesiredState::Launched
+        } else {
+            DesiredState::Loaded
+        },
         phase: Phase::Run,
     }
 }
@@ -55,8 +65,12 @@ pub(crate) fn fate(
     limit: Duration,
 ) -> Fate {
     let generation = cluster.units.get(unit).map_or(0, |u| u.generation);
-    let home = cluster.home(unit).and_then(|id| cluster.machines.get_key_value(id));
-    let successor = home.filter(|(_, m)| m.is_present()).and_then(|(_, m)| m.states.get(unit));
+    let home = cluster
+        .home(unit)
+        .and_then(|id| cluster.machines.get_key_value(id));
+    let successor = home
+        .filter(|(_, m)| m.is_present())
+        .and_then(|(_, m)| m.states.get(unit));
     let old = cluster.machines.get(here).and_then(|m| m.states.get(unit));
     if !fits {
         return Fate::Release("it cannot stay on the machine it came back with".to_owned());
@@ -68,7 +82,10 @@ pub(crate) fn fate(
         return Fate::MoveBack("still runs there, and its successor had not come up".to_owned());
     }
     if kept >= limit {
-        return Fate::Release(format!("its successor did not come up within {} s", limit.as_secs()));
+        return Fate::Release(format!(
+            "its successor did not come up within {} s",
+            limit.as_secs()
+        ));
     }
     Fate::Keep
 }

@@ -38,7 +38,11 @@ pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
     };
     let refusal = |(id, rejection): (&MachineId, Rejection)| Refusal {
         machine: id.clone(),
-        address: view.cluster.machines.get(id).map_or_else(String::new, |m| m.address().to_owned()),
+        address: view
+            .cluster
+            .machines
+            .get(id)
+            .map_or_else(String::new, |m| m.address().to_owned()),
         reason: rejection.to_string(),
     };
     Verdict {
@@ -53,7 +57,10 @@ pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
 
 /// The verdict on a unit that only has to wait for something under way.
 pub(crate) fn passing(cluster: &Cluster, unit: &UnitName, why: &str) -> Verdict {
-    Verdict { passing: true, ..unusable(cluster, unit, why) }
+    Verdict {
+        passing: true,
+        ..unusable(cluster, unit, why)
+    }
 }
 
 /// The verdict on a unit whose record or content cannot be read.

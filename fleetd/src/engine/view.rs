@@ -56,7 +56,11 @@ impl<'a> View<'a> {
                     view.occupy(unit, id, Holding::Leaving);
                 }
             }
-            for unit in machine.states.keys().filter(|unit| stray(machine, unit).is_some()) {
+            for unit in machine
+                .states
+                .keys()
+                .filter(|unit| stray(machine, unit).is_some())
+            {
                 view.places.entry(unit).or_default().push((id, machine));
             }
         }
@@ -69,8 +73,12 @@ impl<'a> View<'a> {
     }
 
     /// Every unit that a machine has been told about or brings.
-    pub(crate) fn placed_units(&self) -> impl Iterator<Item = (&'a UnitName, &[(&'a MachineId, &'a Machine)])> {
-        self.places.iter().map(|(unit, places)| (*unit, places.as_slice()))
+    pub(crate) fn placed_units(
+        &self,
+    ) -> impl Iterator<Item = (&'a UnitName, &[(&'a MachineId, &'a Machine)])> {
+        self.places
+            .iter()
+            .map(|(unit, places)| (*unit, places.as_slice()))
     }
 
     /// What the unit asks of machines, if that is known.
@@ -79,7 +87,9 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn occupy(&mut self, unit: &UnitName, machine: &MachineId, holding: Holding) {
-        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else { return };
+        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else {
+            return;
+        };
         let requirements = self.requirements(unit);
         let occupants = self.occupants.entry(id).or_default();
         let before = occupants.units.len();
@@ -97,7 +107,9 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn vacate(&mut self, unit: &UnitName, machine: &MachineId) {
-        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else { return };
+        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else {
+            return;
+        };
         let occupants = self.occupants.entry(id).or_default();
         let before = occupants.units.len();
         occupants.units.remove(unit);
@@ -139,15 +151,22 @@ impl<'a> View<'a> {
         let occupants = self.occupants.get(machine)?;
         let by_us = |other: &UnitName| requirements.conflicts.iter().any(|g| g.matches(other.as_ref()));
         let by_them = |other: &UnitName| {
-            self.requirements(other).is_some_and(|r| r.conflicts.iter().any(|g| g.matches(unit.as_ref())))
+            self.requirements(other)
+                .is_some_and(|r| r.conflicts.iter().any(|g| g.matches(unit.as_ref())))
         };
         let ours = if requirements.conflicts.is_empty() {
             None
         } else {
-            occupants.units.iter().find(|(other, _)| *other != unit && by_us(other))
+            occupants
+                .units
+                .iter()
+                .find(|(other, _)| *other != unit && by_us(other))
         };
         ours.map(|(other, holding)| (other, *holding)).or_else(|| {
-            let other = occupants.guarded.iter().find(|other| *other != unit && by_them(other))?;
+            let other = occupants
+                .guarded
+                .iter()
+                .find(|other| *other != unit && by_them(other))?;
             Some((other, *occupants.units.get(other)?))
         })
     }
@@ -161,13 +180,22 @@ impl<'a> View<'a> {
         machine: &MachineId,
     ) -> Option<(&UnitName, &'a MachineId, &'a str)> {
         let here = &self.cluster.machines.get(machine)?.metadata;
-        let shares = |there: &Machine, key: &str| here.get(key).is_some() && here.get(key) == there.metadata.get(key);
+        let shares =
+            |there: &Machine, key: &str| here.get(key).is_some() && here.get(key) == there.metadata.get(key);
         if !requirements.failure_domain.is_empty() {
             for (&id, occupants) in self.occupants.iter().filter(|(id, _)| **id != machine) {
-                let Some(there) = self.cluster.machines.get(id) else { continue };
-                let Some(key) = requirements.failure_domain.iter().find(|k| shares(there, k)) else { continue };
+                let Some(there) = self.cluster.machines.get(id) else {
+                    continue;
+                };
+                let Some(key) = requirements.failure_domain.iter().find(|k| shares(there, k)) else {
+                    continue;
+                };
                 let hit = |other: &&UnitName| {
-                    *other != unit && requirements.conflicts.iter().any(|g| g.matches((*other).as_ref()))
+                    *other != unit
+                        && requirements
+                            .conflicts
+                            .iter()
+                            .any(|g| g.matches((*other).as_ref()))
                 };
                 if let Some(other) = occupants.units.keys().find(hit) {
                     return Some((other, id, key));
@@ -175,12 +203,16 @@ impl<'a> View<'a> {
             }
         }
         for (other, machines) in self.wide.iter().filter(|(other, _)| *other != unit) {
-            let Some(theirs) = self.requirements(other) else { continue };
+            let Some(theirs) = self.requirements(other) else {
+                continue;
+            };
             if !theirs.conflicts.iter().any(|g| g.matches(unit.as_ref())) {
                 continue;
             }
             for &id in machines.iter().filter(|id| **id != machine) {
-                let Some(there) = self.cluster.machines.get(id) else { continue };
+                let Some(there) = self.cluster.machines.get(id) else {
+                    continue;
+                };
                 if let Some(key) = theirs.failure_domain.iter().find(|k| shares(there, k)) {
                     return Some((other, id, key));
                 }

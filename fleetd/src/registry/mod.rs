@@ -13,6 +13,7 @@
 //! * an error that leaves open whether a commit happened is [`RegistryError::Unknown`], nothing else is.
 
 mod check;
+pub mod keys;
 pub mod memory;
 
 use std::fmt;
@@ -28,6 +29,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Batches that lie ready for the holder of a watch before whoever fills it has to wait.
 const WATCH_BUFFER: usize = 64;
+
+/// A record as it is stored: JSON, so that `etcdctl get` shows something a person can read.
+pub fn encode<T: serde::Serialize>(record: &T) -> Vec<u8> {
+    // Cannot fail: records are plain structs, and serde_json only refuses maps whose keys are not text.
+    serde_json::to_vec(record).unwrap_or_default()
+}
 
 /// A point in the store's history, counted from 1; etcd's `revision`.
 pub type Revision = i64;
