@@ -88,6 +88,25 @@ impl Decision {
         parts
     }
 
+    /// What it tells machines and readers, in short words for a log.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = String> {
+        let place = match &self.schedule {
+            Change::Keep => None,
+            Change::Set(placement) => Some(format!("place on {}", placement.machine.short())),
+            Change::Clear => Some("no place".to_owned()),
+        };
+        let verdict = match &self.verdict {
+            Change::Set(_) => Some("verdict".to_owned()),
+            Change::Keep | Change::Clear => None,
+        };
+        let orders = self.assigns.iter().filter_map(|(id, change)| match change {
+            Change::Keep => None,
+            Change::Set(order) => Some(format!("{} on {}", order.phase, id.short())),
+            Change::Clear => Some(format!("nothing more on {}", id.short())),
+        });
+        place.into_iter().chain(orders).chain(verdict)
+    }
+
     /// Whether anything would be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.schedule.is_keep() && self.verdict.is_keep() && self.assigns.values().all(Change::is_keep)

@@ -5,10 +5,12 @@
 
 mod decision;
 mod draft;
+pub mod election;
 mod filter;
 mod memory;
 mod plan;
 mod returned;
+mod run;
 mod verdict;
 mod view;
 
@@ -16,3 +18,4 @@ pub use decision::{Change, Decision, Step};
 pub use filter::Rejection;
 pub use memory::{Allowance, Memory, Policy};
 pub use plan::{Plan, plan};
+pub use run::Engine;
