@@ -12,9 +12,13 @@
 //!   in one batch; when it cannot, it ends with an error and never skips silently;
 //! * an error that leaves open whether a commit happened is [`RegistryError::Unknown`], nothing else is.
 
+mod backoff;
 mod check;
 pub mod keys;
 pub mod memory;
+pub mod mirror;
+
+pub use backoff::Backoff;
 
 use std::fmt;
 use std::sync::Arc;
