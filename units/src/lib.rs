@@ -1,1 +1,30 @@
-//! The vocabulary of fleet.
+//! The vocabulary of fleet: what its daemon, its client and its tests all have to mean the same by.
+//!
+//! * [`UnitFile`]: the text of a unit, its options, canonical form and [`Hash`]
+//! * [`UnitName`] and [`UnitType`]: names, templates and instances
+//! * [`Requirements`]: what the `[X-Fleet]` section asks of a machine; [`validate`] is the check at submit
+//! * [`Glob`]: the patterns of `Conflicts=`
+//! * [`MachineId`], [`Metadata`]: machines as requirements see them
+//! * [`DesiredState`]: what a unit's owner wants
+//! * [`wire`]: the JSON of the HTTP API
+//!
+//! No IO, no clock and no async here; every function depends on its arguments alone. "fleet-reference" in these
+//! pages is the description of coreos/fleet 1.0 that this project stays compatible with.
+
+pub mod glob;
+mod hex;
+pub mod machine;
+pub mod name;
+pub mod requirements;
+pub mod state;
+pub mod unit_file;
+pub mod wire;
+
+pub use glob::{Glob, GlobError};
+pub use machine::{MachineId, MachineIdError, Metadata, MetadataError, parse_metadata};
+pub use name::{NameError, UnitName, UnitType};
+pub use requirements::{
+    OnDisconnect, Parsed, RequirementError, Requirements, ValidateError, Warning, validate,
+};
+pub use state::{DesiredState, DesiredStateError};
+pub use unit_file::{Hash, HashError, OptionError, ParseError, Position, UnitFile, UnitOption};

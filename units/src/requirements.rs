@@ -1,0 +1,117 @@
+//! What `[X-Fleet]` asks of the machines (fleet-reference §1.5), and the checks a unit passes at submit.
+//!
+//! Beside fleet's keys there are ours:
+//!
+//! * `FailureDomain=key [key…]` makes `Conflicts=` hold over all machines that share the value of that metadata key;
+//!   several keys each on their own. It needs `Conflicts=`, for it does nothing alone, and goes with neither
+//!   `Global=` (a unit on every machine keeps clear of no domain) nor `MachineID=`.
+//! * `Spread=key [key…]` balances the instances of a template over the values of the keys, the first key first, and
+//!   gives way rather than leave a unit unplaced. Goes with neither `Global=` nor `MachineID=`. Not supported yet.
+//! * `OnDisconnect=keep|stop`: what a machine does with the unit once the cluster may run it elsewhere. `keep`, the
+//!   default, is what fleet does. `stop` is not supported yet.
+//!
+//! What is not supported yet is checked, then refused: a requirement that is ignored is a promise broken later.
+
+mod combine;
+mod error;
+mod read;
+mod suggest;
+mod validate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::glob::Glob;
+use crate::name::UnitName;
+use crate::unit_file::{Position, UnitFile};
+
+pub use error::{Location, RequirementError};
+pub use validate::{ValidateError, validate};
+
+/// The section that holds requirements; the name is case-sensitive.
+pub const SECTION: &str = "X-Fleet";
+
+/// The requirements of one unit, with specifiers replaced for its name.
+///
+/// A template has no name to replace them by and never runs: its requirements are as written, without those that only
+/// an instance could be held to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// `MachineID=`: the machine's full id or its first 8 digits; see
+    /// [`MachineId::matches_requirement`](crate::MachineId::matches_requirement).
+    pub machine_id: Option<String>,
+    /// `MachineMetadata=`: the machine has each of these keys, with one of the key's values.
+    pub metadata: BTreeMap<String, BTreeSet<String>>,
+    /// `MachineOf=`: all these units are placed on the machine.
+    pub machine_of: BTreeSet<String>,
+    /// `Conflicts=`: no other unit whose name one of these matches is on the machine, nor one that says so of this.
+    pub conflicts: Vec<Glob>,
+    /// `Global=`: on every machine that fits.
+    pub global: bool,
+    /// `FailureDomain=`: metadata keys, each of which widens `conflicts` to all machines with the same value of it.
+    pub failure_domain: Vec<String>,
+    /// `Replaces=`: units that make room for this one. Refused for now, so always empty.
+    pub replaces: Vec<Glob>,
+    /// `Spread=`: metadata keys to balance over. Refused for now, so always empty.
+    pub spread: Vec<String>,
+    /// `OnDisconnect=`. `stop` is refused for now, so always `keep`.
+    pub on_disconnect: OnDisconnect,
+}
+
+/// What becomes of a unit on a machine that the cluster has lost sight of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnDisconnect {
+    /// It runs on; after the machine's return there may for a while be two copies.
+    #[default]
+    Keep,
+    /// The machine stops it before the cluster starts it elsewhere.
+    Stop,
+}
+
+/// Requirements, and what their author should be told though they are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The requirements.
+    pub requirements: Requirements,
+    /// In the order of the checks; none stands in the way of the unit.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something accepted that may not be what its author meant; displays as its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// One line; for an unknown key it is fleetctl's own, which scripts look for.
+    pub message: String,
+    /// What the author may have meant: `did you mean "MachineOf"?`
+    pub hint: Option<String>,
+    /// Where, if the unit file came as text.
+    pub position: Option<Position>,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Requirements {
+    /// Reads the requirements of the unit of that name.
+    ///
+    /// # Errors
+    /// The first value that is malformed, combination of keys that contradicts itself, or key that is not supported
+    /// yet. Combinations are checked as written, which is what fleet did, and with specifiers replaced.
+    pub fn parse(name: &UnitName, file: &UnitFile) -> Result<Parsed, RequirementError> {
+        let as_written = read::read(file, None)?;
+        combine::check(&as_written.requirements)?;
+        let parsed = match name.is_template() {
+            true => as_written,
+            false => {
+                let replaced = read::read(file, Some(name))?;
+                combine::check(&replaced.requirements)?;
+                replaced
+            }
+        };
+        read::refuse_unsupported(file, &parsed.requirements)?;
+        Ok(parsed)
+    }
+}

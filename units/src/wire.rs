@@ -1,0 +1,3 @@
+//! The JSON of the HTTP API.
+
+pub mod v1;

@@ -1,0 +1,157 @@
+//! The entities of `/fleet/v1` (fleet-reference §5.1): camel case, empty fields left out, unknown fields accepted.
+//!
+//! Fields are plain text, not the checked types of this crate: a page must decode whatever the other side says, and
+//! the API answers a bad request in its own words.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::machine::Metadata;
+use crate::unit_file::UnitOption;
+
+/// A unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Unit {
+    /// The unit's name.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub name: String,
+    /// The content, in canonical order.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub options: Vec<UnitOption>,
+    /// A [`DesiredState`](crate::DesiredState); empty in a request that does not say.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub desired_state: String,
+    /// How far the cluster got, in the words of the desired state; answers only.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub current_state: String,
+    /// The machine the unit is placed on; answers only.
+    #[serde(
+        rename = "machineID",
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_empty"
+    )]
+    pub machine_id: String,
+}
+
+/// A page of units.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UnitPage {
+    /// The units, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub units: Vec<Unit>,
+    /// What to ask the next page with; empty on the last one.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub next_page_token: String,
+}
+
+/// What systemd says of a unit on one machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UnitState {
+    /// The unit's name.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub name: String,
+    /// The [`Hash`](crate::Hash) of the content this is said of.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub hash: String,
+    /// The machine.
+    #[serde(
+        rename = "machineID",
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_empty"
+    )]
+    pub machine_id: String,
+    /// systemd's LoadState, unmodified.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub systemd_load_state: String,
+    /// systemd's ActiveState, unmodified.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub systemd_active_state: String,
+    /// systemd's SubState, unmodified.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub systemd_sub_state: String,
+}
+
+/// A page of unit states.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UnitStatePage {
+    /// The states, by unit, then by machine.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub states: Vec<UnitState>,
+    /// What to ask the next page with; empty on the last one.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub next_page_token: String,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Machine {
+    /// The [`MachineId`](crate::MachineId).
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub id: String,
+    /// The address others reach it at.
+    #[serde(
+        rename = "primaryIP",
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_empty"
+    )]
+    pub primary_ip: String,
+    /// What `MachineMetadata=` matches on.
+    #[serde(
+        skip_serializing_if = "Metadata::is_empty",
+        deserialize_with = "null_is_empty"
+    )]
+    pub metadata: Metadata,
+}
+
+/// A page of machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct MachinePage {
+    /// The machines, by id.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub machines: Vec<Machine>,
+    /// What to ask the next page with; empty on the last one.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
+    pub next_page_token: String,
+}
+
+/// The body of an answer that is an error: `{"error":{"code":404,"message":"…"}}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ErrorEntity,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ErrorEntity {
+    /// The HTTP status, once more.
+    pub code: u16,
+    /// One line; may be empty.
+    pub message: String,
+}
+
+impl ErrorBody {
+    /// An error of that HTTP status and message.
+    pub fn new(code: u16, message: impl Into<String>) -> Self {
+        Self {
+            error: ErrorEntity {
+                code,
+                message: message.into(),
+            },
+        }
+    }
+}
+
+/// `null` means the same as leaving the field out: what Go clients write for an empty list, and Go servers accept.
+pub(crate) fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    json: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(json).map(Option::unwrap_or_default)
+}
