@@ -160,7 +160,7 @@ async fn a_lost_connection_hides_what_happens_until_the_resync() {
     assert_eq!(job.await, Ok(JobResult::Canceled));
     host.init.release("a.service");
     assert!(matches!(
-        host.init.observe(&[unit.clone()]).await,
+        host.init.observe(std::slice::from_ref(&unit)).await,
         Err(InitError::Unreachable(_))
     ));
     host.init.reconnect();
