@@ -17,6 +17,7 @@ mod check;
 pub mod keys;
 pub mod memory;
 pub mod mirror;
+pub mod trust;
 
 pub use backoff::Backoff;
 
