@@ -1,6 +1,10 @@
 //! fleetd: the agent and the engine of one machine, as a library around a thin `main`.
 //!
-//! The rooms, by what they know: [`registry`] (the store) and `init` (systemd) are the edges, each a small trait with
-//! a real and an in-memory side. See `docs/architecture.md`.
+//! The rooms, by what they know: [`registry`] (the store) and [`init`] (systemd) are the edges, each a small trait with
+//! a real and an in-memory side; [`cluster`] is what the registry says, as a value; [`engine`] decides which machine runs
+//! what. See `docs/architecture.md`.
 
+pub mod cluster;
+pub mod engine;
+pub mod init;
 pub mod registry;

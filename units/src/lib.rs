@@ -15,6 +15,7 @@ pub mod glob;
 mod hex;
 pub mod machine;
 pub mod name;
+pub mod records;
 pub mod requirements;
 pub mod state;
 pub mod unit_file;
@@ -23,6 +24,10 @@ pub mod wire;
 pub use glob::{Glob, GlobError};
 pub use machine::{MachineId, MachineIdError, Metadata, MetadataError, parse_metadata};
 pub use name::{NameError, UnitName, UnitType};
+pub use records::{
+    Assignment, Capacity, CopyView, Event, Hold, MachineRecord, Phase, Placement, Presence, Refusal, State,
+    UnitRecord, UnitView, Verdict,
+};
 pub use requirements::{
     OnDisconnect, Parsed, RequirementError, Requirements, ValidateError, Warning, validate,
 };

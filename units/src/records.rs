@@ -71,6 +71,9 @@ pub struct Verdict {
     pub generation: i64,
     /// Revision of the snapshot it was decided on.
     pub revision: i64,
+    /// It ends by itself within moments: something else is under way that has to end first.
+    #[serde(default)]
+    pub passing: bool,
     /// The whole answer in one line.
     pub summary: String,
     /// How many machines were turned down, by kind of reason.

@@ -69,11 +69,15 @@ impl Cluster {
                 }
             }
             Some(Key::Assign(id, name)) => {
-                self.machine(id).assignments.insert(name, entry(kv, json(kv).ok()));
+                self.machine(id)
+                    .assignments
+                    .insert(name, entry(kv, json(kv).ok()));
             }
             Some(Key::Seen(id)) => {
                 // Unreadable reads as 0, which is no revision: the presence will be taken in again.
-                let seen = std::str::from_utf8(&kv.value).ok().and_then(|s| Revision::from_str(s).ok());
+                let seen = std::str::from_utf8(&kv.value)
+                    .ok()
+                    .and_then(|s| Revision::from_str(s).ok());
                 self.machine(id).seen = Some(entry(kv, seen.unwrap_or(0)));
             }
             Some(Key::Presence(id)) => {
@@ -134,8 +138,15 @@ impl Cluster {
     }
 
     fn set_unit(&mut self, name: UnitName, generation: Revision, record: Option<Result<UnitRecord, String>>) {
-        let before = self.units.get(&name).and_then(|u| u.record.as_ref().ok()).map(|r| r.hash.clone());
-        let after = record.as_ref().and_then(|r| r.as_ref().ok()).map(|r| r.hash.clone());
+        let before = self
+            .units
+            .get(&name)
+            .and_then(|u| u.record.as_ref().ok())
+            .map(|r| r.hash.clone());
+        let after = record
+            .as_ref()
+            .and_then(|r| r.as_ref().ok())
+            .map(|r| r.hash.clone());
         if before != after {
             if let Some(content) = before.as_ref().and_then(|h| self.contents.get_mut(h)) {
                 content.users = content.users.saturating_sub(1);
@@ -153,7 +164,14 @@ impl Cluster {
             Some(unit) if before == after && unit.requirements.is_ok() => unit.requirements.clone(),
             _ => self.requirements_of(&name, after.as_ref()),
         };
-        self.units.insert(name, Unit { generation, record, requirements });
+        self.units.insert(
+            name,
+            Unit {
+                generation,
+                record,
+                requirements,
+            },
+        );
     }
 
     fn set_content(&mut self, hash: Hash, kv: &KeyValue) {
@@ -165,10 +183,18 @@ impl Cluster {
             return;
         }
         let refers = |u: &Unit| u.record.as_ref().is_ok_and(|r| r.hash == hash);
-        let users: Vec<UnitName> =
-            self.units.iter().filter(|(_, u)| refers(u)).map(|(name, _)| name.clone()).collect();
+        let users: Vec<UnitName> = self
+            .units
+            .iter()
+            .filter(|(_, u)| refers(u))
+            .map(|(name, _)| name.clone())
+            .collect();
         let file = parse(&hash, &kv.value).map(Arc::new);
-        let content = Content { modified: kv.mod_revision, file, users: users.len() };
+        let content = Content {
+            modified: kv.mod_revision,
+            file,
+            users: users.len(),
+        };
         self.contents.insert(hash.clone(), content);
         self.resolve(users, &hash);
     }
@@ -188,21 +214,34 @@ impl Cluster {
 
     fn requirements_of(&self, name: &UnitName, hash: Option<&Hash>) -> Result<Arc<Requirements>, String> {
         let hash = hash.ok_or_else(|| "its record cannot be read".to_owned())?;
-        let content = self.contents.get(hash).ok_or_else(|| format!("its content {} is missing", hash.short()))?;
+        let content = self
+            .contents
+            .get(hash)
+            .ok_or_else(|| format!("its content {} is missing", hash.short()))?;
         let file = content.file.as_ref().map_err(Clone::clone)?;
-        let parsed = Requirements::parse(name, file).map_err(|e| format!("its content cannot be used: {e}"))?;
+        let parsed =
+            Requirements::parse(name, file).map_err(|e| format!("its content cannot be used: {e}"))?;
         Ok(Arc::new(parsed.requirements))
     }
 }
 
 fn parse(hash: &Hash, value: &[u8]) -> Result<UnitFile, String> {
-    let text = std::str::from_utf8(value).map_err(|e| format!("content {} is not text: {e}", hash.short()))?;
+    let text =
+        std::str::from_utf8(value).map_err(|e| format!("content {} is not text: {e}", hash.short()))?;
     let file = UnitFile::parse(text).map_err(|e| format!("content {} cannot be read: {e}", hash.short()))?;
-    if file.hash() == *hash { Ok(file) } else { Err(format!("content {} does not match its hash", hash.short())) }
+    if file.hash() == *hash {
+        Ok(file)
+    } else {
+        Err(format!("content {} does not match its hash", hash.short()))
+    }
 }
 
 fn entry<T>(kv: &KeyValue, value: T) -> Entry<T> {
-    Entry { value, created: kv.create_revision, modified: kv.mod_revision }
+    Entry {
+        value,
+        created: kv.create_revision,
+        modified: kv.mod_revision,
+    }
 }
 
 fn json<T: DeserializeOwned>(kv: &KeyValue) -> Result<T, String> {

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use units::{
-    Assignment, Hash, Hold, MachineId, MachineRecord, Metadata, Phase, Placement, Presence, Requirements, State,
-    UnitFile, UnitName, UnitRecord, Verdict,
+    Assignment, Hash, Hold, MachineId, MachineRecord, Metadata, Phase, Placement, Presence, Requirements,
+    State, UnitFile, UnitName, UnitRecord, Verdict,
 };
 
 use crate::registry::Revision;

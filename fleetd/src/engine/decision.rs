@@ -63,7 +63,50 @@ impl<T> Change<T> {
     }
 }
 
+/// Machines that one transaction can speak to: each costs two compares, and etcd takes 128.
+const MACHINES_AT_ONCE: usize = 60;
+
 impl Decision {
+    /// In parts that fit a transaction each. Only a Global unit speaks to many machines, and its copies do not depend
+    /// on one another.
+    pub(crate) fn split(mut self) -> Vec<Self> {
+        let mut parts = Vec::new();
+        while self.assigns.len() > MACHINES_AT_ONCE {
+            let Some(at) = self.assigns.keys().nth(MACHINES_AT_ONCE).cloned() else {
+                break;
+            };
+            let rest = self.assigns.split_off(&at);
+            let rest = Self {
+                assigns: rest,
+                schedule: Change::Keep,
+                verdict: Change::Keep,
+                ..self.clone()
+            };
+            parts.push(std::mem::replace(&mut self, rest));
+        }
+        parts.push(self);
+        parts
+    }
+
+    /// What it tells machines and readers, in short words for a log.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = String> {
+        let place = match &self.schedule {
+            Change::Keep => None,
+            Change::Set(placement) => Some(format!("place on {}", placement.machine.short())),
+            Change::Clear => Some("no place".to_owned()),
+        };
+        let verdict = match &self.verdict {
+            Change::Set(_) => Some("verdict".to_owned()),
+            Change::Keep | Change::Clear => None,
+        };
+        let orders = self.assigns.iter().filter_map(|(id, change)| match change {
+            Change::Keep => None,
+            Change::Set(order) => Some(format!("{} on {}", order.phase, id.short())),
+            Change::Clear => Some(format!("nothing more on {}", id.short())),
+        });
+        place.into_iter().chain(orders).chain(verdict)
+    }
+
     /// Whether anything would be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.schedule.is_keep() && self.verdict.is_keep() && self.assigns.values().all(Change::is_keep)
@@ -82,7 +125,9 @@ impl Step {
                 .put(keys.seen(machine), presence.to_string()),
             Self::Discard { hash, modified } => {
                 let key = keys.content(hash);
-                Txn::new().when(Precondition::Unchanged(key.clone(), *modified)).delete(key)
+                Txn::new()
+                    .when(Precondition::Unchanged(key.clone(), *modified))
+                    .delete(key)
             }
         }
     }
@@ -111,7 +156,9 @@ impl Decision {
                 Some(presence) => Precondition::Created(keys.presence(id), presence.created),
                 None => Precondition::Absent(keys.presence(id)),
             });
-            let before = machine.and_then(|m| m.assignments.get(&self.unit)).map(|e| e.modified);
+            let before = machine
+                .and_then(|m| m.assignments.get(&self.unit))
+                .map(|e| e.modified);
             txn = write(txn, keys.assign(id, &self.unit), before, change);
         }
 

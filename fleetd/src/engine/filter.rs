@@ -79,19 +79,41 @@ impl fmt::Display for Rejection {
             Self::Absent => write!(f, "shows no sign of life"),
             Self::Leaving => write!(f, "is leaving the cluster"),
             Self::MachineId(wanted) => write!(f, "is not {wanted}, which MachineID= asks for"),
-            Self::Metadata { key, wanted, has: Some(has) } => {
-                write!(f, "has {key}={has}, MachineMetadata= asks for {}", pairs(key, wanted))
+            Self::Metadata {
+                key,
+                wanted,
+                has: Some(has),
+            } => {
+                write!(
+                    f,
+                    "has {key}={has}, MachineMetadata= asks for {}",
+                    pairs(key, wanted)
+                )
             }
-            Self::Metadata { key, wanted, has: None } => {
-                write!(f, "has no metadata {key}, MachineMetadata= asks for {}", pairs(key, wanted))
+            Self::Metadata {
+                key,
+                wanted,
+                has: None,
+            } => {
+                write!(
+                    f,
+                    "has no metadata {key}, MachineMetadata= asks for {}",
+                    pairs(key, wanted)
+                )
             }
             Self::NoDomain(key) => write!(f, "has no metadata {key}, which FailureDomain= needs"),
             Self::NameClash(words) => f.write_str(words),
             Self::MachineOf(peer) => write!(f, "does not hold {peer}, which MachineOf= asks for"),
             Self::Conflict { unit, leaving: false } => write!(f, "holds {unit}, which conflicts"),
-            Self::Conflict { unit, leaving: true } => write!(f, "still has to let go of {unit}, which conflicts"),
+            Self::Conflict { unit, leaving: true } => {
+                write!(f, "still has to let go of {unit}, which conflicts")
+            }
             Self::DomainConflict { unit, machine, key } => {
-                write!(f, "shares its {key} with {}, which holds {unit}, which conflicts", machine.short())
+                write!(
+                    f,
+                    "shares its {key} with {}, which holds {unit}, which conflicts",
+                    machine.short()
+                )
             }
         }
     }
@@ -127,23 +149,39 @@ pub(crate) fn check<'a>(
         let has = machine.metadata.get(key);
         if !has.is_some_and(|value| wanted.contains(value)) {
             let wanted = wanted.iter().cloned().collect();
-            return Err(Rejection::Metadata { key: key.clone(), wanted, has: has.cloned() });
+            return Err(Rejection::Metadata {
+                key: key.clone(),
+                wanted,
+                has: has.cloned(),
+            });
         }
     }
-    if let Some(key) = requirements.failure_domain.iter().find(|k| !machine.metadata.contains_key(*k)) {
+    if let Some(key) = requirements
+        .failure_domain
+        .iter()
+        .find(|k| !machine.metadata.contains_key(*k))
+    {
         return Err(Rejection::NoDomain(key.clone()));
     }
     if let Some(words) = refusal(view, unit, id) {
         return Err(Rejection::NameClash(words));
     }
-    if let Some(peer) = requirements.machine_of.iter().find(|peer| !view.holds(id, peer)) {
-        return Err(Rejection::MachineOf(peer.clone()));
-    }
     if let Some((other, holding)) = view.conflict_on(unit, requirements, id) {
-        return Err(Rejection::Conflict { unit: other.clone(), leaving: holding == Holding::Leaving });
+        return Err(Rejection::Conflict {
+            unit: other.clone(),
+            leaving: holding == Holding::Leaving,
+        });
     }
     if let Some((other, there, key)) = view.conflict_in_domain(unit, requirements, id) {
-        return Err(Rejection::DomainConflict { unit: other.clone(), machine: there.clone(), key: key.to_owned() });
+        return Err(Rejection::DomainConflict {
+            unit: other.clone(),
+            machine: there.clone(),
+            key: key.to_owned(),
+        });
+    }
+    // Last, for the plan looks at peers only when everything else about a unit is settled.
+    if let Some(peer) = requirements.machine_of.iter().find(|peer| !view.holds(id, peer)) {
+        return Err(Rejection::MachineOf(peer.clone()));
     }
     Ok(())
 }
@@ -154,6 +192,10 @@ fn refusal(view: &View<'_>, unit: &UnitName, id: &MachineId) -> Option<String> {
     let state = &machine.states.get(unit)?.value;
     let assigned = machine.assignment(unit)?.generation;
     let current = view.cluster.units.get(unit)?.generation;
-    (state.hold == Hold::Refused && assigned == current)
-        .then(|| state.problem.clone().unwrap_or_else(|| "refuses the unit".to_owned()))
+    (state.hold == Hold::Refused && assigned == current).then(|| {
+        state
+            .problem
+            .clone()
+            .unwrap_or_else(|| "refuses the unit".to_owned())
+    })
 }

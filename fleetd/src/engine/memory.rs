@@ -23,7 +23,11 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { brake_hold: Duration::from_secs(15), brake_pace: 10, retain: Duration::from_secs(300) }
+        Self {
+            brake_hold: Duration::from_secs(15),
+            brake_pace: 10,
+            retain: Duration::from_secs(300),
+        }
     }
 }
 
@@ -55,7 +59,8 @@ struct Brake {
 impl Memory {
     /// Takes note of what `cluster` shows at `now`.
     pub fn observe(&mut self, cluster: &Cluster, now: Duration, policy: &Policy) {
-        self.lost.retain(|id, _| cluster.machines.get(id).is_some_and(|m| m.is_lost()));
+        self.lost
+            .retain(|id, _| cluster.machines.get(id).is_some_and(|m| m.is_lost()));
         for (id, _) in cluster.machines.iter().filter(|(_, m)| m.is_lost()) {
             self.lost.entry(id.clone()).or_insert(now);
         }
@@ -114,6 +119,10 @@ impl Memory {
 
 /// Two machines or more, and more than a third of all: that is etcd or the network, not the machines.
 fn is_mass_loss(cluster: &Cluster, lost: usize) -> bool {
-    let all = cluster.machines.values().filter(|m| m.is_present() || m.is_lost()).count();
+    let all = cluster
+        .machines
+        .values()
+        .filter(|m| m.is_present() || m.is_lost())
+        .count();
     lost >= 2 && lost * 3 > all
 }

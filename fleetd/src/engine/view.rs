@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use units::{MachineId, Phase, Requirements, UnitName};
+use units::{MachineId, Requirements, UnitName};
 
+use super::returned::stray;
 use crate::cluster::{Cluster, Machine};
 
 /// The cluster, and the occupancy that the plan works on.
@@ -18,6 +19,8 @@ pub(crate) struct View<'a> {
     by_load: BTreeSet<(usize, &'a MachineId)>,
     /// Units that hold a place and whose conflicts reach beyond their machine.
     wide: BTreeMap<UnitName, BTreeSet<&'a MachineId>>,
+    /// Machines that have been told something about a unit, or bring a copy of it.
+    places: BTreeMap<&'a UnitName, Vec<(&'a MachineId, &'a Machine)>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,18 +46,39 @@ impl<'a> View<'a> {
             occupants: BTreeMap::new(),
             by_load: cluster.machines.keys().map(|id| (0, id)).collect(),
             wide: BTreeMap::new(),
+            places: BTreeMap::new(),
         };
         for (id, machine) in &cluster.machines {
-            for (unit, assignment) in &machine.assignments {
-                match assignment.value.as_ref().map(|a| a.phase) {
-                    Some(Phase::Release) if is_gone(machine, unit) => {}
-                    Some(Phase::Release) => view.occupy(unit, id, Holding::Leaving),
-                    // Unreadable: whatever it says, the machine may hold the unit.
-                    Some(Phase::Run) | None => view.occupy(unit, id, Holding::Held),
+            for unit in machine.assignments.keys() {
+                view.places.entry(unit).or_default().push((id, machine));
+                // Settled units take their places one by one; what has to go is in the way from the start.
+                if machine.is_releasing(unit) && !is_gone(machine, unit) {
+                    view.occupy(unit, id, Holding::Leaving);
                 }
+            }
+            for unit in machine
+                .states
+                .keys()
+                .filter(|unit| stray(machine, unit).is_some())
+            {
+                view.places.entry(unit).or_default().push((id, machine));
             }
         }
         view
+    }
+
+    /// Machines that have been told something about `unit`, or bring a copy of it, by id.
+    pub(crate) fn places(&self, unit: &UnitName) -> Vec<(&'a MachineId, &'a Machine)> {
+        self.places.get(unit).cloned().unwrap_or_default()
+    }
+
+    /// Every unit that a machine has been told about or brings.
+    pub(crate) fn placed_units(
+        &self,
+    ) -> impl Iterator<Item = (&'a UnitName, &[(&'a MachineId, &'a Machine)])> {
+        self.places
+            .iter()
+            .map(|(unit, places)| (*unit, places.as_slice()))
     }
 
     /// What the unit asks of machines, if that is known.
@@ -63,7 +87,9 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn occupy(&mut self, unit: &UnitName, machine: &MachineId, holding: Holding) {
-        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else { return };
+        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else {
+            return;
+        };
         let requirements = self.requirements(unit);
         let occupants = self.occupants.entry(id).or_default();
         let before = occupants.units.len();
@@ -81,7 +107,9 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn vacate(&mut self, unit: &UnitName, machine: &MachineId) {
-        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else { return };
+        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else {
+            return;
+        };
         let occupants = self.occupants.entry(id).or_default();
         let before = occupants.units.len();
         occupants.units.remove(unit);
@@ -123,15 +151,22 @@ impl<'a> View<'a> {
         let occupants = self.occupants.get(machine)?;
         let by_us = |other: &UnitName| requirements.conflicts.iter().any(|g| g.matches(other.as_ref()));
         let by_them = |other: &UnitName| {
-            self.requirements(other).is_some_and(|r| r.conflicts.iter().any(|g| g.matches(unit.as_ref())))
+            self.requirements(other)
+                .is_some_and(|r| r.conflicts.iter().any(|g| g.matches(unit.as_ref())))
         };
         let ours = if requirements.conflicts.is_empty() {
             None
         } else {
-            occupants.units.iter().find(|(other, _)| *other != unit && by_us(other))
+            occupants
+                .units
+                .iter()
+                .find(|(other, _)| *other != unit && by_us(other))
         };
         ours.map(|(other, holding)| (other, *holding)).or_else(|| {
-            let other = occupants.guarded.iter().find(|other| *other != unit && by_them(other))?;
+            let other = occupants
+                .guarded
+                .iter()
+                .find(|other| *other != unit && by_them(other))?;
             Some((other, *occupants.units.get(other)?))
         })
     }
@@ -145,13 +180,22 @@ impl<'a> View<'a> {
         machine: &MachineId,
     ) -> Option<(&UnitName, &'a MachineId, &'a str)> {
         let here = &self.cluster.machines.get(machine)?.metadata;
-        let shares = |there: &Machine, key: &str| here.get(key).is_some() && here.get(key) == there.metadata.get(key);
+        let shares =
+            |there: &Machine, key: &str| here.get(key).is_some() && here.get(key) == there.metadata.get(key);
         if !requirements.failure_domain.is_empty() {
             for (&id, occupants) in self.occupants.iter().filter(|(id, _)| **id != machine) {
-                let Some(there) = self.cluster.machines.get(id) else { continue };
-                let Some(key) = requirements.failure_domain.iter().find(|k| shares(there, k)) else { continue };
+                let Some(there) = self.cluster.machines.get(id) else {
+                    continue;
+                };
+                let Some(key) = requirements.failure_domain.iter().find(|k| shares(there, k)) else {
+                    continue;
+                };
                 let hit = |other: &&UnitName| {
-                    *other != unit && requirements.conflicts.iter().any(|g| g.matches((*other).as_ref()))
+                    *other != unit
+                        && requirements
+                            .conflicts
+                            .iter()
+                            .any(|g| g.matches((*other).as_ref()))
                 };
                 if let Some(other) = occupants.units.keys().find(hit) {
                     return Some((other, id, key));
@@ -159,12 +203,16 @@ impl<'a> View<'a> {
             }
         }
         for (other, machines) in self.wide.iter().filter(|(other, _)| *other != unit) {
-            let Some(theirs) = self.requirements(other) else { continue };
+            let Some(theirs) = self.requirements(other) else {
+                continue;
+            };
             if !theirs.conflicts.iter().any(|g| g.matches(unit.as_ref())) {
                 continue;
             }
             for &id in machines.iter().filter(|id| **id != machine) {
-                let Some(there) = self.cluster.machines.get(id) else { continue };
+                let Some(there) = self.cluster.machines.get(id) else {
+                    continue;
+                };
                 if let Some(key) = theirs.failure_domain.iter().find(|k| shares(there, k)) {
                     return Some((other, id, key));
                 }

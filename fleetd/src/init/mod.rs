@@ -3,6 +3,8 @@
 //! fleet writes unit files into a directory of its own, links them (`linked-runtime`), and asks systemd to start and
 //! stop them. It never polls: what systemd does with a unit arrives as [`Event`]s.
 
+pub mod scripted;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,6 +117,14 @@ pub enum InitError {
     /// There is no connection to systemd at the moment; it is being made again.
     #[error("systemd is not reachable over D-Bus: {0}")]
     Unreachable(String),
+}
+
+/// What [`Init::enable`] says of a file without an installable `[Install]`: systemd itself takes it without a word.
+fn no_install_info(unit: &str) -> InitError {
+    InitError::Refused {
+        name: "fleet.NoInstallInfo".to_owned(),
+        message: format!("unit {unit} has no [Install] section that could be enabled"),
+    }
 }
 
 /// The init system. All methods may be called concurrently; the implementation bounds the calls in flight (32).

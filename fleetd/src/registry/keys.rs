@@ -50,7 +50,9 @@ impl Default for Keys {
 impl Keys {
     /// A layout below `prefix`; a leading and a trailing slash are added where missing.
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: format!("/{}/", prefix.trim_matches('/')) }
+        Self {
+            prefix: format!("/{}/", prefix.trim_matches('/')),
+        }
     }
 
     /// The prefix of everything.
@@ -201,9 +203,16 @@ mod tests {
     #[test]
     fn keys_of_others_are_not_ours() {
         let keys = Keys::default();
-        for foreign in ["", "/", "/_coreos.com/fleet/", "/_coreos.com/fleet/job/x/object", "/other/units/a.service",
-            "/_coreos.com/fleet/units/no-dot", "/_coreos.com/fleet/assign/short/seen", "/_coreos.com/fleet/units/a.service/x"]
-        {
+        for foreign in [
+            "",
+            "/",
+            "/_coreos.com/fleet/",
+            "/_coreos.com/fleet/job/x/object",
+            "/other/units/a.service",
+            "/_coreos.com/fleet/units/no-dot",
+            "/_coreos.com/fleet/assign/short/seen",
+            "/_coreos.com/fleet/units/a.service/x",
+        ] {
             assert_eq!(keys.parse(foreign), None, "{foreign}");
         }
     }

@@ -12,12 +12,34 @@
 //!   in one batch; when it cannot, it ends with an error and never skips silently;
 //! * an error that leaves open whether a commit happened is [`RegistryError::Unknown`], nothing else is.
 
+mod backoff;
+mod check;
+pub mod keys;
+pub mod memory;
+pub mod mirror;
+pub mod trust;
+
+pub use backoff::Backoff;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+
+/// How long a store is given to answer one request, where the caller does not say: far above any answer of a healthy
+/// etcd (milliseconds), below its own 7 s for a request it cannot get a majority for.
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Batches that lie ready for the holder of a watch before whoever fills it has to wait.
+const WATCH_BUFFER: usize = 64;
+
+/// A record as it is stored: JSON, so that `etcdctl get` shows something a person can read.
+pub fn encode<T: serde::Serialize>(record: &T) -> Vec<u8> {
+    // Cannot fail: records are plain structs, and serde_json only refuses maps whose keys are not text.
+    serde_json::to_vec(record).unwrap_or_default()
+}
 
 /// A point in the store's history, counted from 1; etcd's `revision`.
 pub type Revision = i64;

@@ -1,0 +1,21 @@
+//! The engine: one fleetd of the cluster, elected, decides which machine runs what.
+//!
+//! Pure half: [`plan`] takes the cluster at one revision to a list of [`Step`]s with reasons. IO half: the election and
+//! the run loop, which writes each step as one transaction behind the leader's fence.
+
+mod decision;
+mod draft;
+pub mod election;
+mod filter;
+mod memory;
+mod plan;
+mod returned;
+mod run;
+mod verdict;
+mod view;
+
+pub use decision::{Change, Decision, Step};
+pub use filter::Rejection;
+pub use memory::{Allowance, Memory, Policy};
+pub use plan::{Plan, plan};
+pub use run::Engine;

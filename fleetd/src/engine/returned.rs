@@ -1,0 +1,107 @@
+//! Copies of a unit on machines where it does not belong: a machine that was out of sight has come back with them.
+//!
+//! Design §6, "Machine back": the old copy runs on until its successor is active, so that a cut that heals costs no
+//! service a second time; if the successor never came up, the unit moves back to where it has been running all along.
+
+use std::time::Duration;
+
+use units::{Assignment, DesiredState, Hold, MachineId, Phase, State, UnitName, UnitRecord};
+
+use crate::cluster::{Cluster, Entry, Machine};
+use crate::registry::Revision;
+
+/// What becomes of an old copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It ends, for this reason.
+    Release(String),
+    /// The unit belongs there again, for this reason.
+    MoveBack(String),
+    /// It goes on until there is more to see.
+    Keep,
+}
+
+/// The copy of `unit` that an agent brought along and that no order speaks of.
+///
+/// Only on machines not taken in yet: on others a missing order is the order to let go.
+pub(crate) fn stray<'a>(machine: &'a Machine, unit: &UnitName) -> Option<&'a Entry<State>> {
+    if !machine.is_present() || machine.is_taken_in() || machine.assignments.contains_key(unit) {
+        return None;
+    }
+    machine
+        .states
+        .get(unit)
+        .filter(|s| s.value.hold == Hold::Held && s.value.hash.is_some())
+}
+
+/// The order that changes nothing about a copy.
+pub(crate) fn as_it_is(state: &State) -> Assignment {
+    Assignment {
+        generation: state.generation,
+        run: state.run,
+        hash: state
+            .hash
+            .clone()
+            .unwrap_or_else(|| units::UnitFile::default().hash()),
+        desired: if state.started {
+            DesiredState::Launched
+        } else {
+            DesiredState::Loaded
+        },
+        phase: Phase::Run,
+    }
+}
+
+/// Decides about the copy of `unit` on `here`, a present machine that is not the unit's home.
+///
+/// `fits` says whether `here` passes every filter, `kept` how long this leader has kept the copy already.
+pub(crate) fn fate(
+    cluster: &Cluster,
+    unit: &UnitName,
+    record: &UnitRecord,
+    here: &MachineId,
+    fits: bool,
+    kept: Duration,
+    limit: Duration,
+) -> Fate {
+    let generation = cluster.units.get(unit).map_or(0, |u| u.generation);
+    let home = cluster
+        .home(unit)
+        .and_then(|id| cluster.machines.get_key_value(id));
+    let successor = home
+        .filter(|(_, m)| m.is_present())
+        .and_then(|(_, m)| m.states.get(unit));
+    let old = cluster.machines.get(here).and_then(|m| m.states.get(unit));
+    if !fits {
+        return Fate::Release("it cannot stay on the machine it came back with".to_owned());
+    }
+    if successor.is_some_and(|s| has_come_up(&s.value, record, generation)) {
+        return Fate::Release("its successor is active".to_owned());
+    }
+    if old.is_some_and(|s| is_healthy(&s.value, record)) {
+        return Fate::MoveBack("still runs there, and its successor had not come up".to_owned());
+    }
+    if kept >= limit {
+        return Fate::Release(format!(
+            "its successor did not come up within {} s",
+            limit.as_secs()
+        ));
+    }
+    Fate::Keep
+}
+
+/// The new copy is what the owner wants: active, or come to its end by itself.
+fn has_come_up(state: &State, record: &UnitRecord, generation: Revision) -> bool {
+    let current = state.generation >= generation && state.hash.as_ref() == Some(&record.hash);
+    let up = match record.desired {
+        DesiredState::Launched => state.started && (state.active == "active" || state.ended()),
+        DesiredState::Loaded | DesiredState::Inactive => true,
+    };
+    state.hold == Hold::Held && current && up
+}
+
+/// The old copy is as good as a new one.
+fn is_healthy(state: &State, record: &UnitRecord) -> bool {
+    let up = record.desired != DesiredState::Launched || (state.started && state.active == "active");
+    state.hold == Hold::Held && state.hash.as_ref() == Some(&record.hash) && up
+}

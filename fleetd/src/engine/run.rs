@@ -1,0 +1,295 @@
+//! The engine's loop: campaign; then, while leading: on change read the mirror, plan, write.
+//!
+//! Only the leader mirrors the whole cluster. Its writes come back through the mirror like everybody's, and nothing is
+//! planned before they have: the plan never works on a cluster that lacks what it decided itself.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use units::MachineId;
+
+use super::election::{self, Leadership};
+use super::{Memory, Plan, Policy, Step, plan};
+use crate::cluster::Cluster;
+use crate::registry::keys::Keys;
+use crate::registry::mirror::{Mirror, Update};
+use crate::registry::trust::Trust;
+use crate::registry::{
+    Backoff, Commit, MAX_OPS, Precondition, RegistryError, Revision, Select, SharedRegistry, Txn,
+};
+
+/// A full read now and then, against whatever a watch may have missed (design §1, law 3). Shortened by up to a fifth.
+const RELIST: Duration = Duration::from_secs(600);
+
+/// How long to wait for the mirror to show a write, before planning again without it.
+const ECHO: Duration = Duration::from_millis(500);
+
+/// One machine's candidate for the engine.
+#[derive(Debug)]
+pub struct Engine {
+    /// The store.
+    pub registry: SharedRegistry,
+    /// Its layout.
+    pub keys: Keys,
+    /// Us.
+    pub machine: MachineId,
+    /// Whether the store is to be believed.
+    pub trust: std::sync::Arc<Trust>,
+    /// Paces.
+    pub policy: Policy,
+}
+
+impl Engine {
+    /// Takes part in elections, and leads whenever it wins one, until told to stop; then it hands over at once.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut doubts = self.trust.doubts();
+        loop {
+            // A machine that doubts the registry must not decide by it. The doubt ends with this process at the earliest.
+            if doubts.borrow_and_update().is_some() {
+                return stop.cancelled().await;
+            }
+            let leadership = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = doubts.changed() => continue,
+                leadership = election::campaign(&self.registry, &self.keys, &self.machine) => leadership,
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = leadership.lost() => {}
+                _ = doubts.changed() => {}
+                () = self.lead(&leadership) => {}
+            }
+            leadership.resign().await;
+        }
+    }
+
+    async fn lead(&self, leadership: &Leadership) {
+        let everything = Select::Prefix(self.keys.root().to_owned());
+        let mut mirror = Mirror::new(self.registry.clone(), everything, Backoff::default());
+        let started = Instant::now();
+        let mut relist = started + jittered(RELIST, leadership.fence);
+        let mut leader = Leader {
+            engine: self,
+            leadership,
+            cluster: Cluster::empty(self.keys.clone()),
+            memory: Memory::default(),
+            started,
+            awaited: None,
+            wake: None,
+            backoff: Backoff::default(),
+            is_listed: false,
+        };
+        loop {
+            let asked_at = self.trust.revision();
+            let next_look = leader.next_look();
+            tokio::select! {
+                update = mirror.next() => {
+                    if !leader.take(update, asked_at) {
+                        return;
+                    }
+                    // What is ready already is taken in before planning: one pass for all of it.
+                    while let Some(update) = futures_util::FutureExt::now_or_never(mirror.next()) {
+                        if !leader.take(update, asked_at) {
+                            return;
+                        }
+                    }
+                }
+                () = wait_until(next_look) => leader.awaited = None,
+                () = sleep_until(relist) => {
+                    relist = Instant::now() + jittered(RELIST, leader.cluster.revision);
+                    mirror.nudge_relist();
+                    continue;
+                }
+            }
+            if leader.is_current() {
+                leader.pass().await;
+            }
+        }
+    }
+}
+
+/// One term of leadership.
+struct Leader<'a> {
+    engine: &'a Engine,
+    leadership: &'a Leadership,
+    cluster: Cluster,
+    memory: Memory,
+    started: Instant,
+    /// The mirror has to show this revision, or this moment has to come, before the next plan.
+    awaited: Option<(Revision, Instant)>,
+    wake: Option<Instant>,
+    backoff: Backoff,
+    is_listed: bool,
+}
+
+impl Leader<'_> {
+    /// Takes an update in; `false` ends the term.
+    fn take(&mut self, update: Update, asked_at: Revision) -> bool {
+        match update {
+            Update::Reset(snapshot) => {
+                self.cluster = Cluster::from_snapshot(self.engine.keys.clone(), &snapshot);
+                self.is_listed = true;
+                let uuid = self.cluster.uuid.as_deref();
+                // Joined by the agent of this machine; before that there is nothing to compare with, or to decide.
+                if self
+                    .engine
+                    .trust
+                    .believe(asked_at, snapshot.revision, uuid)
+                    .is_err()
+                {
+                    return false;
+                }
+                tracing::info!(
+                    revision = snapshot.revision,
+                    units = self.cluster.units.len(),
+                    machines = self.cluster.machines.len(),
+                    "read the whole cluster"
+                );
+            }
+            Update::Changed(batch) => self.cluster.apply(&batch),
+            Update::Disconnected(error) => tracing::warn!(%error, "lost sight of the cluster"),
+            Update::Reconnected => tracing::info!("saw the cluster again"),
+            Update::WentBack { had, found } => {
+                let _ = self
+                    .engine
+                    .trust
+                    .believe(had, found, self.engine.trust.cluster().as_deref());
+                return false;
+            }
+        }
+        true
+    }
+
+    fn is_current(&self) -> bool {
+        let echoed = self
+            .awaited
+            .is_none_or(|(revision, _)| self.cluster.revision >= revision);
+        self.is_listed && echoed && !self.leadership.is_lost()
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        let echo = self.awaited.map(|(_, deadline)| deadline);
+        match (echo, self.wake) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Plans, and writes what came out.
+    async fn pass(&mut self) {
+        self.awaited = None;
+        let now = self.started.elapsed();
+        let policy = &self.engine.policy;
+        self.memory.observe(&self.cluster, now, policy);
+        let Plan {
+            steps,
+            retained,
+            wake,
+            braked,
+        } = plan(&self.cluster, &self.memory, now, policy);
+        self.memory.retain(&retained, now);
+        self.wake = wake.map(|at| self.started + at);
+        if braked > 0 {
+            let lost = self.memory.lost().count();
+            tracing::warn!(
+                lost,
+                units = braked,
+                revision = self.cluster.revision,
+                "held back after a mass loss"
+            );
+        }
+        let mut steps = steps.as_slice();
+        while !steps.is_empty() {
+            let (txn, taken) = self.batch(steps);
+            let (now_writing, rest) = steps.split_at(taken);
+            match self.engine.registry.commit(txn).await {
+                Ok(Commit::Applied(revision)) => {
+                    self.backoff.reset();
+                    self.awaited = Some((revision, Instant::now() + ECHO));
+                    let rescued = now_writing
+                        .iter()
+                        .filter(|s| matches!(s, Step::Unit(d) if d.is_rescue))
+                        .count();
+                    self.memory.moved(rescued);
+                    now_writing.iter().for_each(|step| log(step, revision));
+                }
+                outcome => return self.give_up_pass(outcome),
+            }
+            steps = rest;
+        }
+    }
+
+    /// What was decided is void; the next pass decides again on what is true by then.
+    fn give_up_pass(&mut self, outcome: Result<Commit, RegistryError>) {
+        let pause = self.backoff.pause();
+        match outcome {
+            Ok(Commit::Applied(_)) => {}
+            Ok(Commit::Refused(revision)) => {
+                tracing::debug!(revision, "a decision was overtaken");
+                self.awaited = Some((revision, Instant::now() + pause));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not write a decision");
+                // No revision to wait for: only time brings the next look, or a change.
+                self.awaited = Some((Revision::MAX, Instant::now() + pause));
+            }
+        }
+    }
+
+    /// As many steps as one transaction takes. They are independent of one another in etcd's eyes, so applying them
+    /// together changes nothing but the number of round trips.
+    fn batch(&self, steps: &[Step]) -> (Txn, usize) {
+        let fence = Precondition::Created(self.engine.keys.leader(), self.leadership.fence);
+        let mut whole = Txn::new().when(fence);
+        let mut taken = 0;
+        for step in steps {
+            let txn = step.transaction(&self.cluster);
+            let mut preconditions = whole.preconditions.clone();
+            preconditions.extend(
+                txn.preconditions
+                    .into_iter()
+                    .filter(|p| !whole.preconditions.contains(p)),
+            );
+            let fits = preconditions.len() <= MAX_OPS && whole.ops.len() + txn.ops.len() <= MAX_OPS;
+            if taken > 0 && !fits {
+                break;
+            }
+            whole.preconditions = preconditions;
+            whole.ops.extend(txn.ops);
+            taken += 1;
+        }
+        (whole, taken)
+    }
+}
+
+fn log(step: &Step, revision: Revision) {
+    match step {
+        Step::Unit(decision) => {
+            let unit = &decision.unit;
+            let orders: Vec<String> = decision.orders().collect();
+            let orders = orders.join(", ");
+            tracing::info!(%unit, revision, orders, reason = %decision.reason, "decided");
+        }
+        Step::TakeIn { machine, presence } => {
+            tracing::info!(%machine, presence, revision, "took the machine in")
+        }
+        Step::Discard { hash, .. } => {
+            tracing::info!(hash = hash.short(), revision, "removed an unused content")
+        }
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Shorter by up to a fifth, by a number that differs from term to term.
+fn jittered(span: Duration, seed: Revision) -> Duration {
+    let fifths = u32::try_from(seed.rem_euclid(20)).unwrap_or(0);
+    span - span * fifths / 100
+}

@@ -1,0 +1,252 @@
+//! Whether the registry that answers is the one this machine has been following.
+//!
+//! A store that was wiped, restored from a backup, or is simply another one would, taken at its word, have every unit
+//! stopped. So each machine keeps the highest revision it has ever seen and the uuid of the cluster it joined, in
+//! `/run/fleet` (design §4, "Authoritative"). Once in doubt it stays in doubt, over restarts of fleetd too, until a person
+//! decides: the file is removed, by `fleetctl recover` or by a reboot, after which nothing runs that could be stopped.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{RegistryError, Revision, SharedRegistry};
+use crate::registry::keys::Keys;
+use crate::registry::{Commit, Precondition, Select, Txn};
+
+/// Why the registry is not to be believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
+pub enum Doubt {
+    /// Its history is shorter than what this machine has seen of it.
+    #[error(
+        "the registry went back from revision {had} to {found}: it was restored from a backup or made anew; \
+         every unit is kept as it is and none is started, until `fleetctl recover`"
+    )]
+    WentBack {
+        /// The highest revision seen.
+        had: Revision,
+        /// What it says now.
+        found: Revision,
+    },
+    /// It holds another cluster, or none.
+    #[error(
+        "the registry holds {}, this machine joined cluster {had}: it was wiped or is another one; \
+         every unit is kept as it is and none is started, until `fleetctl recover`",
+        found.as_ref().map_or("no cluster".to_owned(), |f| format!("cluster {f}"))
+    )]
+    OtherCluster {
+        /// The uuid that was joined.
+        had: String,
+        /// The uuid found.
+        found: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Memory {
+    #[serde(default)]
+    revision: Revision,
+    #[serde(default)]
+    cluster: Option<String>,
+    #[serde(default)]
+    doubt: Option<Doubt>,
+}
+
+/// This machine's memory of the registry, shared by its agent and its engine.
+#[derive(Debug)]
+pub struct Trust {
+    file: PathBuf,
+    memory: Mutex<Memory>,
+    doubts: watch::Sender<Option<Doubt>>,
+}
+
+impl Trust {
+    /// Reads what an earlier fleetd of this boot remembered in `directory`.
+    ///
+    /// # Errors
+    /// If the file is there and cannot be read. One that holds nonsense counts as a doubt nobody can decide but a
+    /// person: it is an error too.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        let file = directory.join("registry.json");
+        let memory: Memory = match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", file.display())))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Memory::default(),
+            Err(e) => return Err(e),
+        };
+        let (doubts, _) = watch::channel(memory.doubt.clone());
+        Ok(Self { file, memory: Mutex::new(memory), doubts })
+    }
+
+    /// The doubt there is, and word of any new one.
+    pub fn doubts(&self) -> watch::Receiver<Option<Doubt>> {
+        self.doubts.subscribe()
+    }
+
+    /// The doubt there is.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.doubts.borrow().clone()
+    }
+
+    /// Takes note of a revision that an answer carried. 0, from an answer that carried none, is ignored.
+    ///
+    /// # Errors
+    /// The doubt, this one or an earlier one.
+    pub fn witness(&self, revision: Revision) -> Result<(), Doubt> {
+        self.change(|memory| {
+            if revision > memory.revision {
+                memory.revision = revision;
+            }
+        })
+    }
+
+    /// Takes note of a linearizable read: its revision must not lie behind anything seen *before it was asked for*
+    /// (`asked_at`), and the cluster's uuid must be the one that was joined.
+    ///
+    /// Answers may arrive out of order, so a revision behind the newest alone proves nothing; one behind what was known
+    /// when the question was sent does, for a linearizable read cannot be older than that.
+    ///
+    /// # Errors
+    /// The doubt, this one or an earlier one.
+    pub fn believe(&self, asked_at: Revision, revision: Revision, cluster: Option<&str>) -> Result<(), Doubt> {
+        self.change(|memory| {
+            if memory.doubt.is_some() {
+                return;
+            }
+            if revision < asked_at {
+                memory.doubt = Some(Doubt::WentBack { had: asked_at, found: revision });
+                return;
+            }
+            match &memory.cluster {
+                Some(had) if cluster != Some(had) => {
+                    let found = cluster.map(str::to_owned);
+                    memory.doubt = Some(Doubt::OtherCluster { had: had.clone(), found });
+                }
+                Some(_) => {}
+                None => memory.cluster = cluster.map(str::to_owned),
+            }
+            memory.revision = memory.revision.max(revision);
+        })
+    }
+
+    /// The highest revision seen: what a read that is sent now must not fall behind.
+    pub fn revision(&self) -> Revision {
+        self.lock().revision
+    }
+
+    /// The cluster that was joined.
+    pub fn cluster(&self) -> Option<String> {
+        self.lock().cluster.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Memory)) -> Result<(), Doubt> {
+        let mut memory = self.lock();
+        let before = memory.clone();
+        change(&mut memory);
+        if *memory != before {
+            if let Err(error) = self.save(&memory) {
+                tracing::error!(file = %self.file.display(), %error, "could not remember the registry's revision");
+            }
+            if memory.doubt != before.doubt {
+                if let Some(doubt) = &memory.doubt {
+                    tracing::error!(%doubt, "stopped believing the registry");
+                }
+                self.doubts.send_replace(memory.doubt.clone());
+            }
+        }
+        memory.doubt.clone().map_or(Ok(()), Err)
+    }
+
+    fn save(&self, memory: &Memory) -> io::Result<()> {
+        let temporary = self.file.with_extension("new");
+        fs::write(&temporary, serde_json::to_vec(memory)?)?;
+        fs::rename(&temporary, &self.file)
+    }
+}
+
+/// Why a cluster could not be joined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The registry is not to be believed.
+    #[error(transparent)]
+    Doubt(#[from] Doubt),
+    /// It could not be asked.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// The uuid of the cluster, which the first fleetd that finds none makes, once.
+///
+/// # Errors
+/// When the registry is not available or not to be believed.
+pub async fn join_cluster(registry: &SharedRegistry, keys: &Keys, trust: &Trust) -> Result<String, JoinError> {
+    loop {
+        let asked_at = trust.revision();
+        let snapshot = registry.read(&[Select::Key(keys.cluster())]).await?;
+        let found = snapshot.get(&keys.cluster()).map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
+        if let Some(uuid) = found {
+            trust.believe(asked_at, snapshot.revision, Some(&uuid))?;
+            return Ok(uuid);
+        }
+        if trust.cluster().is_some() {
+            trust.believe(asked_at, snapshot.revision, None)?;
+        }
+        let uuid = new_uuid().map_err(|e| RegistryError::Refused(format!("no uuid to be had: {e}")))?;
+        let txn = Txn::new().when(Precondition::Absent(keys.cluster())).put(keys.cluster(), uuid.clone());
+        if let Commit::Applied(revision) = registry.commit(txn).await? {
+            tracing::info!(cluster = %uuid, revision, "founded the cluster");
+        }
+    }
+}
+
+/// A random uuid from the kernel.
+fn new_uuid() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shorter_history_is_not_believed_and_that_is_not_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let trust = Trust::open(directory.path()).unwrap();
+        trust.believe(0, 40, Some("a")).unwrap();
+        trust.witness(50).unwrap();
+        trust.believe(40, 45, Some("a")).expect("an answer overtaken by a newer one is no step back");
+        let doubt = trust.believe(trust.revision(), 49, Some("a")).unwrap_err();
+        assert_eq!(doubt, Doubt::WentBack { had: 50, found: 49 });
+
+        let again = Trust::open(directory.path()).unwrap();
+        assert_eq!(again.doubt(), Some(doubt.clone()));
+        assert_eq!(again.believe(50, 60, Some("a")).unwrap_err(), doubt);
+    }
+
+    #[test]
+    fn a_wiped_or_foreign_registry_is_not_believed() {
+        for found in [None, Some("b")] {
+            let directory = tempfile::tempdir().unwrap();
+            let trust = Trust::open(directory.path()).unwrap();
+            trust.believe(0, 40, Some("a")).unwrap();
+            let doubt = trust.believe(40, 41, found).unwrap_err();
+            assert_eq!(doubt, Doubt::OtherCluster { had: "a".into(), found: found.map(str::to_owned) });
+        }
+    }
+
+    #[test]
+    fn a_machine_that_remembers_nothing_joins_what_it_finds() {
+        let directory = tempfile::tempdir().unwrap();
+        let trust = Trust::open(directory.path()).unwrap();
+        trust.believe(0, 7, Some("a")).unwrap();
+        assert_eq!(trust.cluster().as_deref(), Some("a"));
+    }
+}
