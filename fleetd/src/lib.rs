@@ -4,6 +4,7 @@
 //! a real and an in-memory side; [`cluster`] is what the registry says, as a value; [`engine`] decides which machine runs
 //! what. See `docs/architecture.md`.
 
+pub mod agent;
 pub mod cluster;
 pub mod engine;
 pub mod init;
