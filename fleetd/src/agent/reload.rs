@@ -22,10 +22,10 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    pub(crate) fn new(init: SharedInit) -> Self {
+    /// The asking half, and the half that serves for as long as anybody can ask.
+    pub(crate) fn new(init: SharedInit) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (waiters, asked) = mpsc::unbounded_channel();
-        tokio::spawn(serve(init, asked));
-        Self { waiters }
+        (Self { waiters }, serve(init, asked))
     }
 
     /// Returns once a reload that began after this call is done.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use units::{Assignment, State, UnitName};
@@ -56,7 +56,6 @@ const LEAVE_ACCEPTED: Duration = Duration::from_secs(5);
 
 /// Messages to the loop from what runs beside it.
 enum Message {
-    Worker(Word),
     Observed(Result<Vec<(UnitName, Status)>, init::InitError>, Vec<UnitName>),
     Read(Result<Reading, RegistryError>),
     Joined(Result<Joined, AbsenceError>),
@@ -80,14 +79,6 @@ impl Agent {
         let held = self.local.load()?;
         let (messages, mut inbox) = mpsc::unbounded_channel();
         let (words, mut from_workers) = mpsc::unbounded_channel();
-        let forward = messages.clone();
-        tokio::spawn(async move {
-            while let Some(word) = from_workers.recv().await {
-                if forward.send(Message::Worker(word)).is_err() {
-                    return;
-                }
-            }
-        });
         let mut happenings = self.init.events();
         let mut doubts = self.trust.doubts();
         let watched = Select::Prefix(self.keys.assigns(&self.identity.id));
@@ -107,11 +98,15 @@ impl Agent {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 Some(message) = inbox.recv() => run.hear(message),
+                Some(word) = from_workers.recv() => run.hear_worker(word),
                 update = mirror.next() => run.see(update, &mut mirror),
                 Some(event) = next_event(&mut happenings) => run.happened(event),
                 Some(request) = leave.recv() => run.asked_to_leave(request),
                 Ok(()) = doubts.changed() => run.obey(),
                 () = wait_until(deadline) => {}
+            }
+            while let Ok(word) = from_workers.try_recv() {
+                run.hear_worker(word);
             }
             while let Ok(message) = inbox.try_recv() {
                 run.hear(message);
@@ -130,6 +125,8 @@ struct Loop<'a> {
     door: Door,
     messages: mpsc::UnboundedSender<Message>,
     words: mpsc::UnboundedSender<Word>,
+    /// All that runs beside the loop; it ends with the loop.
+    tasks: JoinSet<()>,
     started: Instant,
     units: BTreeMap<UnitName, Unit>,
     dirty: BTreeSet<UnitName>,
@@ -158,12 +155,15 @@ impl<'a> Loop<'a> {
         messages: mpsc::UnboundedSender<Message>,
         words: mpsc::UnboundedSender<Word>,
     ) -> Self {
+        let (reloader, reloading) = Reloader::new(agent.init.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reloading);
         let bench = Bench {
             registry: agent.registry.clone(),
             keys: agent.keys.clone(),
             init: agent.init.clone(),
             local: agent.local.clone(),
-            reloader: Reloader::new(agent.init.clone()),
+            reloader,
         };
         let door = Door {
             registry: agent.registry.clone(),
@@ -178,6 +178,7 @@ impl<'a> Loop<'a> {
             door,
             messages,
             words,
+            tasks,
             started: Instant::now(),
             units: BTreeMap::new(),
             dirty: BTreeSet::new(),
@@ -200,17 +201,16 @@ impl<'a> Loop<'a> {
     }
 
     /// Does something beside the loop; the message it ends with comes back.
-    fn beside(&self, work: impl Future<Output = Message> + Send + 'static) -> AbortHandle {
+    fn beside(&mut self, work: impl Future<Output = Message> + Send + 'static) -> AbortHandle {
         let messages = self.messages.clone();
-        let task = tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let _ = messages.send(work.await);
-        });
-        task.abort_handle()
+        })
     }
 
-    fn hear(&mut self, message: Message) {
-        match message {
-            Message::Worker(Word::Holds(name, held)) => {
+    fn hear_worker(&mut self, word: Word) {
+        match word {
+            Word::Holds(name, held) => {
                 if let Some(unit) = self.units.get_mut(&name) {
                     let changes_names = unit.held.is_some() != held.is_some();
                     unit.held = held;
@@ -219,8 +219,13 @@ impl<'a> Loop<'a> {
                     }
                 }
             }
-            Message::Worker(Word::Observed(name, status)) => self.observed(vec![(name, status)]),
-            Message::Worker(Word::Over(name, outcome)) => self.worked(name, outcome),
+            Word::Observed(name, status) => self.observed(vec![(name, status)]),
+            Word::Over(name, outcome) => self.worked(name, outcome),
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
             Message::Observed(result, asked) => {
                 self.is_observing = false;
                 match result {
@@ -508,6 +513,7 @@ impl<'a> Loop<'a> {
         self.read();
         self.publish();
         self.finish_leaving();
+        while self.tasks.try_join_next().is_some() {}
     }
 
     fn plan(&mut self, name: &UnitName, now: Instant) {
@@ -541,7 +547,7 @@ impl<'a> Loop<'a> {
             text: None,
         };
         unit.work = Some(Work { order: unit.order.clone(), superseded, since: now });
-        tokio::spawn(worker.work(plan));
+        self.tasks.spawn(worker.work(plan));
     }
 
     fn speak(&mut self, name: &UnitName) {
