@@ -14,6 +14,7 @@
 
 mod backoff;
 mod check;
+pub mod etcd;
 pub mod memory;
 pub mod mirror;
 
@@ -149,6 +150,14 @@ impl Op {
     pub fn key(&self) -> &str {
         match self {
             Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
+    /// The lease it puts the key under, if any.
+    pub fn lease(&self) -> Option<LeaseId> {
+        match self {
+            Self::Put { lease, .. } => *lease,
+            Self::Delete { .. } => None,
         }
     }
 }
