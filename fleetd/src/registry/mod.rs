@@ -14,6 +14,7 @@
 
 mod backoff;
 mod check;
+pub mod contract;
 pub mod etcd;
 pub mod memory;
 pub mod mirror;

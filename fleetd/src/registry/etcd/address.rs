@@ -5,7 +5,8 @@ use std::net::IpAddr;
 /// Brings an address into one form, so that equal ones are equal: `http://` if no scheme is given, no final slash.
 /// The error says what is wrong with it.
 pub(super) fn normalize(url: &str) -> Result<String, String> {
-    let (scheme, rest) = url.trim().split_once("://").unwrap_or(("http", url.trim()));
+    let url = url.trim();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     if !matches!(scheme, "http" | "https") {
         return Err(format!("{url:?} is neither http:// nor https://"));
     }
