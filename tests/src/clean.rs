@@ -6,13 +6,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cgroup::Hierarchies;
 use crate::cluster::{self, directory, home};
 use crate::host;
 use crate::machine::Machine;
-use crate::network::{self, Index, PREFIX};
+use crate::network::{self, Index};
 use crate::printer::Printer;
 
 /// Takes away everything of one cluster, whatever there is of it. The caller holds the cluster's lock.
@@ -61,65 +61,61 @@ fn numbers(index: Index, hierarchies: &Hierarchies) -> Result<BTreeSet<usize>> {
 
 /// Takes away every cluster that no living process holds, the one that people play with included.
 pub fn everything(printer: &Printer) -> Result<()> {
-    for index in Index::all() {
-        let Some(lock) = cluster::lock(index)? else {
-            printer.note(&format!("cluster {index} is in use by a running lab: left alone"));
-            continue;
-        };
-        if has_traces(index)? {
-            printer.step(format!("take away cluster {index}"), |_| wipe(index))?;
-        }
-        drop(lock);
+    Index::all().try_for_each(|index| unless_in_use(index, printer))
+}
+
+/// Takes away what crashed runs left, but not the cluster that people play with.
+pub fn stale(printer: &Printer) -> Result<()> {
+    Index::all()
+        .filter(|index| *index != Index::DEMO)
+        .try_for_each(|index| unless_in_use(index, printer))
+}
+
+fn unless_in_use(index: Index, printer: &Printer) -> Result<()> {
+    if traces(index)?.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    match cluster::lock(index)? {
+        Some(_lock) => printer.step(format!("take away cluster {index}"), |_| wipe(index)),
+        None => {
+            printer.note(&format!("cluster {index} is in use by a running lab: left alone"));
+            Ok(())
+        }
+    }
 }
 
-fn has_traces(index: Index) -> Result<bool> {
-    let found = leftovers()?;
-    let names = [home(index).display().to_string(), index.bridge()];
-    Ok(found
-        .iter()
-        .any(|trace| names.iter().any(|name| trace.contains(name.as_str()))))
-}
-
-/// Everything on this host that carries the lab's name and belongs to a cluster, for people and for tests that want
-/// to see nothing.
-pub fn leftovers() -> Result<Vec<String>> {
+/// Everything on this host that carries the name of a cluster, for people and for tests that want to see nothing.
+pub fn traces(index: Index) -> Result<Vec<String>> {
     let hierarchies = Hierarchies::find()?;
-    let mut found: Vec<String> = network::links()?
+    let (bridge, home) = (index.bridge(), home(index));
+    let links = network::links()?
         .into_iter()
-        .map(|link| format!("link {link}"))
-        .collect();
-    for name in hierarchies.names(PREFIX)? {
+        .filter(|link| link.contains(&bridge));
+    let mut found: Vec<String> = links.map(|link| format!("link {link}")).collect();
+    for name in hierarchies.names(&bridge)? {
         let processes = hierarchies.group(&name).processes();
-        found.push(format!("cgroup {name}, processes {processes:?}"));
+        found.push(format!("cgroup {name} with processes {processes:?}"));
     }
     found.extend(
-        host::mounts_below(cluster::HOME.as_ref())?
+        host::mounts_below(&home)?
             .into_iter()
             .map(|point| format!("mount {point}")),
     );
-    let bridges = Index::all()
-        .map(Index::bridge)
-        .filter(|bridge| network::has_rule(bridge));
-    found.extend(bridges.map(|bridge| format!("iptables rule of {bridge}")));
-    let homes = Index::all().map(home).filter(|home| home.exists());
-    found.extend(homes.map(|home| format!("directory {}", home.display())));
-    found.extend(containers()?);
-    Ok(found)
-}
-
-/// What systemd-nspawn keeps of containers that did not end in order.
-fn containers() -> Result<Vec<String>> {
-    let Ok(entries) = fs::read_dir("/run/systemd/nspawn/propagate") else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.context("cannot list systemd-nspawn's containers")?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            found.push(format!("directory {}", entry.path().display()));
-        }
+    if network::has_rule(&bridge) {
+        found.push(format!("iptables rule of {bridge}"));
+    }
+    if home.exists() {
+        found.push(format!("directory {}", home.display()));
+    }
+    if let Ok(entries) = fs::read_dir("/run/systemd/nspawn/propagate") {
+        let containers = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        found.extend(
+            containers
+                .filter(|name| name.starts_with(&bridge))
+                .map(|name| format!("container {name}")),
+        );
     }
     Ok(found)
 }

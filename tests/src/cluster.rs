@@ -223,6 +223,15 @@ impl Cluster {
         http::get(address, path, Duration::from_secs(3))
     }
 
+    /// Whether every machine runs, is connected and nothing in it stands still.
+    pub fn is_whole(&self) -> bool {
+        let whole =
+            |machine: &Machine| machine.is_running() && machine.is_connected() && machine.frozen().is_empty();
+        self.machines
+            .iter()
+            .all(|machine| whole(machine) && !machine.is_paused())
+    }
+
     /// Takes it down: machines, disks, network, memory of it.
     pub fn down(mut self) -> Result<()> {
         let result = clean::wipe(self.index);

@@ -105,6 +105,7 @@ pub fn remove_bridge(index: Index) -> Result<()> {
 
 /// Whether the host lets the machines on this bridge talk to each other.
 pub fn has_rule(bridge: &str) -> bool {
+    // Fails where there is no such rule, and where there is no iptables to have made one.
     run(
         "iptables",
         ["--wait", "--check", "FORWARD"]
