@@ -5,6 +5,7 @@
 //! what. See `docs/architecture.md`.
 
 pub mod agent;
+pub mod api;
 pub mod cluster;
 pub mod engine;
 pub mod init;
