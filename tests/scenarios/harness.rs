@@ -74,7 +74,10 @@ pub(crate) fn run(scenarios: Vec<Scenario>) -> ExitCode {
         printer.error(&format!("ALL SCENARIOS ARE SKIPPED: {reason}"));
     } else if !arguments.list {
         tidy_when_interrupted();
-        if let Err(error) = prepare(&scenarios, &stage, &printer) {
+        let asked_for = scenarios
+            .iter()
+            .filter(|scenario| is_asked_for(scenario.name, &arguments));
+        if let Err(error) = prepare(asked_for, &stage, &printer) {
             return exit_code(Err(error), &printer);
         }
     }
@@ -105,11 +108,27 @@ fn exit_code(result: Result<()>, printer: &Printer) -> ExitCode {
     }
 }
 
+/// As the runner itself decides it.
+fn is_asked_for(name: &str, arguments: &Arguments) -> bool {
+    let matches = |pattern: &String| {
+        if arguments.exact {
+            name == pattern
+        } else {
+            name.contains(pattern.as_str())
+        }
+    };
+    arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
+}
+
 /// What takes long and is done once.
-fn prepare(scenarios: &[Scenario], stage: &Mutex<Stage>, printer: &Printer) -> Result<()> {
+fn prepare<'a>(
+    mut scenarios: impl Iterator<Item = &'a Scenario>,
+    stage: &Mutex<Stage>,
+    printer: &Printer,
+) -> Result<()> {
     host::prepare(printer)?;
     image::ensure(printer)?;
-    if scenarios.iter().any(|scenario| scenario.needs.fleet) {
+    if scenarios.any(|scenario| scenario.needs.fleet) {
         stage.lock().unwrap_or_else(PoisonError::into_inner).fleet = Some(Fleet::build(printer)?);
     }
     Ok(())

@@ -112,7 +112,8 @@ enum EtcdVerb {
 /// Does what the command line says.
 pub fn run() -> ExitCode {
     let printer = Printer::loud();
-    match Cli::parse().verb.act(&printer) {
+    let verb = Cli::parse().verb;
+    match host::require_root().and_then(|()| verb.act(&printer)) {
         Ok(code) => code,
         Err(error) => {
             printer.error(&format!("{error:#}"));
@@ -218,13 +219,14 @@ impl Shape {
 }
 
 fn up(options: Options, printer: &Printer) -> Result<()> {
-    start(options, printer)?;
-    show::how_to_play(printer);
+    let cluster = start(options, printer)?;
+    show::how_to_play(&cluster, printer);
     Ok(())
 }
 
 /// Makes the cluster that people play with, from nothing.
 pub(crate) fn start(options: Options, printer: &Printer) -> Result<Cluster> {
+    Cluster::require_none(Index::DEMO)?;
     host::prepare(printer)?;
     let fleet = if options.fleet {
         Some(Fleet::build(printer)?)

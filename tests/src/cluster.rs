@@ -80,10 +80,7 @@ impl Cluster {
     pub fn demo(options: Options, fleet: Option<&Fleet>, printer: &Printer) -> Result<Self> {
         let lock = lock(Index::DEMO)?
             .context("another `cargo lab` is busy with this cluster: wait for it to end")?;
-        ensure!(
-            !state_file(Index::DEMO).exists(),
-            "there is a cluster already: `cargo lab down` takes it down"
-        );
+        Self::require_none(Index::DEMO)?;
         let cluster = Self::create(Index::DEMO, options, fleet, printer);
         drop(lock);
         cluster
@@ -93,9 +90,22 @@ impl Cluster {
     pub fn open(index: Index) -> Result<Self> {
         let path = state_file(index);
         let text = fs::read_to_string(&path).context("no cluster is up: `cargo lab up` makes one")?;
+        ensure!(
+            network::has_link(&index.bridge()),
+            "the cluster did not outlive the host's reboot: `cargo lab clean` clears it away"
+        );
         let options =
             serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))?;
         Self::assemble(index, options)
+    }
+
+    /// An error if there is such a cluster already. To be asked before anything that takes long.
+    pub fn require_none(index: Index) -> Result<()> {
+        ensure!(
+            !state_file(index).exists(),
+            "there is a cluster already: `cargo lab down` takes it down"
+        );
+        Ok(())
     }
 
     fn assemble(index: Index, options: Options) -> Result<Self> {
@@ -140,10 +150,6 @@ impl Cluster {
             host::raise_sysctl("fs.inotify.max_user_instances", 64 * count as u64)?;
         }
         printer.step(format!("lay out {count} machines"), |_| {
-            layer::write(
-                &state_file(self.index),
-                &serde_json::to_string_pretty(&self.options)?,
-            )?;
             network::create_bridge(self.index)?;
             let shared = home(self.index).join("layer");
             layer::write_shared(&shared, self.index, &self.options, fleet)?;
@@ -156,6 +162,11 @@ impl Cluster {
         printer.step(
             format!("boot {count} machines, etcd on {}", self.members().count()),
             |_| self.boot_all(),
+        )?;
+        // Last: a cluster that was interrupted on its way up is none, and the next one takes its place.
+        layer::write(
+            &state_file(self.index),
+            &serde_json::to_string_pretty(&self.options)?,
         )
     }
 
@@ -205,6 +216,15 @@ impl Cluster {
     /// Runs a command in a machine that must succeed; its stdout.
     pub fn run(&self, number: usize, words: &[&str]) -> Result<String> {
         self.machine(number)?.run(words)
+    }
+
+    /// Writes a file in a running machine, and the directories it needs.
+    pub fn write(&self, number: usize, path: &str, content: &str) -> Result<()> {
+        let script = r#"mkdir -p "$(dirname "$1")" && exec cat > "$1""#;
+        self.machine(number)?
+            .feed(&["sh", "-c", script, "sh", path], content)?
+            .ok()
+            .map(drop)
     }
 
     /// fleetctl on a machine, however it ends.

@@ -12,7 +12,7 @@ pub fn run(options: Options, printer: &Printer) -> Result<()> {
     story(&cluster, printer)?;
     printer.note("");
     printer.result(&show::machines(&cluster));
-    show::how_to_play(printer);
+    show::how_to_play(&cluster, printer);
     Ok(())
 }
 

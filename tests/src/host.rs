@@ -26,10 +26,8 @@ const PACKAGES: [(&str, &str); 5] = [
 
 /// Why the lab cannot run on this host at all; `None` if it can. Changes nothing.
 pub fn why_not() -> Option<String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Some(
-            "it needs root: machines are containers with their own network; run it with sudo".into(),
-        );
+    if let Err(error) = require_root() {
+        return Some(error.to_string());
     }
     if !is_debian() && !missing_packages().is_empty() {
         let missing = missing_packages().join(" ");
@@ -46,6 +44,15 @@ pub fn why_not() -> Option<String> {
         ));
     }
     Hierarchies::find().err().map(|error| format!("{error:#}"))
+}
+
+/// An error for whoever is not root.
+pub fn require_root() -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "it needs root, for containers with their own network: use sudo"
+    );
+    Ok(())
 }
 
 /// Makes sure the host can run the lab: refuses with a reason, or installs what is missing.
@@ -162,5 +169,28 @@ pub fn remove_tree(directory: &Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", directory.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_tells_the_command_and_its_complaint() {
+        let error = run("sh", ["-c", "echo first >&2; echo >&2; echo last >&2; exit 3"])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("`sh -c") && error.contains("exit status: 3"),
+            "{error}"
+        );
+        assert!(error.ends_with("first; last"), "{error}");
+    }
+
+    #[test]
+    fn last_lines_are_those_that_say_something() {
+        assert_eq!(last_lines("a\n\n  b  \n\nc\n", 2), "b; c");
+        assert_eq!(last_lines("", 2), "");
     }
 }

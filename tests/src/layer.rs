@@ -15,7 +15,7 @@ use crate::network::Index;
 
 const UNITS: &str = "usr/lib/systemd/system";
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     (
         "usr/lib/systemd/system/lab-network.service",
         include_str!("../machine/lab-network.service"),
@@ -35,6 +35,10 @@ const FILES: [(&str, &str); 5] = [
     (
         "etc/containers/containers.conf",
         include_str!("../machine/containers.conf"),
+    ),
+    (
+        "usr/lib/sysusers.d/fleet.conf",
+        include_str!("../machine/fleet-group.conf"),
     ),
 ];
 

@@ -171,3 +171,25 @@ pub fn links() -> Result<Vec<String>> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_link_has_a_name_that_the_kernel_takes() {
+        for index in Index::all() {
+            assert!(
+                index.link(MOST_MACHINES).len() <= 15,
+                "{}",
+                index.link(MOST_MACHINES)
+            );
+        }
+    }
+
+    #[test]
+    fn no_two_machines_share_an_address() {
+        assert_eq!(Index::DEMO.address(1).to_string(), "10.111.0.11");
+        assert_eq!(Index(9).address(MOST_MACHINES).to_string(), "10.111.9.109");
+    }
+}

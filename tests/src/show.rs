@@ -58,18 +58,28 @@ fn etcd(cluster: &Cluster, number: usize) -> &'static str {
 }
 
 /// What one can do with a cluster that is up.
-pub fn how_to_play(printer: &Printer) {
+pub fn how_to_play(cluster: &Cluster, printer: &Printer) {
     printer.note("\nThe cluster is up. Play with it:");
-    for (command, meaning) in [
-        ("cargo lab ps", "the machines, and how they are"),
-        (
+    let (exec, logs) = if cluster.options().fleet {
+        let exec = (
             "cargo lab exec 1 -- fleetctl list-units",
             "fleetctl, on machine 1",
-        ),
+        );
+        (exec, ("cargo lab logs 1 fleet.service", "what fleetd says"))
+    } else {
+        let exec = (
+            "cargo lab exec 1 -- etcdctl member list",
+            "a command, on machine 1",
+        );
+        (exec, ("cargo lab logs 1 etcd.service", "what etcd says"))
+    };
+    for (command, meaning) in [
+        ("cargo lab ps", "the machines, and how they are"),
+        exec,
         ("cargo lab shell 2", "a shell on machine 2"),
         ("cargo lab kill 3", "cut its power; `boot 3` brings it back"),
         ("cargo lab cut 2", "pull its cable; `heal 2` plugs it in again"),
-        ("cargo lab logs 1 fleet.service", "what fleetd says"),
+        logs,
         ("cargo lab down", "take everything away"),
     ] {
         printer.note(&format!("  {command:<42} {meaning}"));

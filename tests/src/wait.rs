@@ -42,3 +42,17 @@ pub fn wait_until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> R
 pub fn seen(holds: bool, how: impl FnOnce() -> String) -> Result<Seen<()>> {
     Ok(if holds { Seen::Yes(()) } else { Seen::NotYet(how()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_in_vain_tells_what_was_seen_last() {
+        let error = wait_until("rain", Duration::ZERO, || seen(false, || "blue sky".into())).unwrap_err();
+        assert!(
+            error.to_string().ends_with("for rain; last seen: blue sky"),
+            "{error}"
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! Running commands inside a machine.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -81,12 +82,27 @@ impl Machine {
 
     /// Runs a command inside to its end, however it ends; at most two minutes.
     pub fn exec(&self, words: &[&str]) -> Result<Output> {
+        self.feed(words, "")
+    }
+
+    /// As [`Machine::exec`], with this on its stdin.
+    pub fn feed(&self, words: &[&str], input: &str) -> Result<Output> {
         let limited = [&["timeout", "--kill-after=5", LIMIT], words].concat();
-        let output = self
-            .command(&limited)?
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run a command in machine {}", self.number))?;
+        let output = || {
+            let mut command = self.command(&limited)?;
+            let mut child = command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            let stdin = child.stdin.take();
+            std::thread::scope(|scope| {
+                // A command that does not want to hear it all is free to end.
+                scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+                anyhow::Ok(child.wait_with_output()?)
+            })
+        };
+        let output = output().with_context(|| format!("cannot run `{}`", words.join(" ")))?;
         Ok(Output {
             command: format!("`{}` in machine {}", words.join(" "), self.number),
             code: output.status.code(),
