@@ -7,6 +7,9 @@
 pub mod agent;
 pub mod api;
 pub mod cluster;
+pub mod config;
+pub mod daemon;
 pub mod engine;
+pub mod host;
 pub mod init;
 pub mod registry;
