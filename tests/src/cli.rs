@@ -130,7 +130,6 @@ impl Verb {
             Self::Exec { machine, command } => return exec(machine, &command),
             Self::Shell { machine } => return exec(machine, &["bash".into(), "-l".into()]),
             Self::Clean { images } => {
-                host::prepare(printer)?;
                 clean::everything(printer)?;
                 if images {
                     image::remove_unused(printer)?;

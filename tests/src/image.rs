@@ -89,10 +89,19 @@ fn build(cache: &Path, image: &Path, step: &Step) -> Result<()> {
 
 fn debootstrap(target: &Path, step: &Step) -> Result<()> {
     let mirror = std::env::var("FLEET_LAB_MIRROR").unwrap_or_else(|_| MIRROR.into());
-    // In a mount namespace of its own: a build that is killed leaves no mounts.
-    let mut child = Command::new("unshare")
+    // In namespaces of its own, that end when we do: a build that is killed leaves no mounts and no processes.
+    let mut child = Command::new("setpriv")
         .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
             "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .args([
             "sh",
             "-c",
             "exec \"$@\" 2>&1",
