@@ -88,11 +88,31 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let Some(init) = init else { return Ok(()) };
     let (leave, requests) = mpsc::channel::<LeaveRequest>(1);
     let engine = (!config.disable_engine).then(|| {
-        let policy = Policy { brake_hold: config.agent_ttl, ..Policy::default() };
+        let policy = Policy {
+            brake_hold: config.agent_ttl,
+            ..Policy::default()
+        };
         let (registry, keys, trust) = (registry.clone(), keys.clone(), trust.clone());
-        tokio::spawn(Engine { registry, keys, machine: identity.id, trust, policy }.run(stop.clone()))
+        tokio::spawn(
+            Engine {
+                registry,
+                keys,
+                machine: identity.id,
+                trust,
+                policy,
+            }
+            .run(stop.clone()),
+        )
     });
-    let agent = Agent { registry, keys, init: init.clone(), trust, identity, ttl: config.agent_ttl, local };
+    let agent = Agent {
+        registry,
+        keys,
+        init: init.clone(),
+        trust,
+        identity,
+        ttl: config.agent_ttl,
+        local,
+    };
     let agent = tokio::spawn(agent.run(stop.clone(), requests));
 
     told_to_stop().await?;
@@ -125,7 +145,9 @@ fn listeners(config: &Config) -> io::Result<Vec<listen::Listener>> {
 
 fn identity(config: &Config) -> Result<Identity, DaemonError> {
     let address = match config.public_ip.as_str() {
-        "" => host::default_address().map(|ip| ip.to_string()).unwrap_or_default(),
+        "" => host::default_address()
+            .map(|ip| ip.to_string())
+            .unwrap_or_default(),
         given => given.to_owned(),
     };
     Ok(Identity {
@@ -154,7 +176,11 @@ fn etcd(config: &Config) -> Result<EtcdConfig, DaemonError> {
     };
     let ca = config.etcd_cafile.as_ref().map(read).transpose()?;
     let tls = (ca.is_some() || identity.is_some()).then_some(EtcdTls { ca, identity });
-    Ok(EtcdConfig { servers: config.etcd_servers.clone(), user, tls })
+    Ok(EtcdConfig {
+        servers: config.etcd_servers.clone(),
+        user,
+        tls,
+    })
 }
 
 /// systemd, as soon as it answers; `None` if we are told to stop before.
@@ -212,10 +238,7 @@ async fn depart(leave: &mpsc::Sender<LeaveRequest>) -> io::Result<()> {
         return Ok(());
     }
     tokio::select! {
-        left = left => match left {
-            Ok(true) => tracing::info!("left the cluster"),
-            Ok(false) | Err(_) => {}
-        },
+        left = left => if let Ok(true) = left { tracing::info!("left the cluster") },
         told = told_to_stop() => {
             told?;
             tracing::warn!("gave up leaving the cluster; what still runs is kept");
@@ -226,5 +249,7 @@ async fn depart(leave: &mpsc::Sender<LeaveRequest>) -> io::Result<()> {
 
 /// The `FLEET_*` variables of this process.
 pub fn environment() -> BTreeMap<String, String> {
-    std::env::vars().filter(|(name, _)| name.starts_with("FLEET_")).collect()
+    std::env::vars()
+        .filter(|(name, _)| name.starts_with("FLEET_"))
+        .collect()
 }

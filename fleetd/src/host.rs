@@ -24,7 +24,9 @@ pub enum HostError {
 }
 
 fn read(path: &'static str) -> Result<String, HostError> {
-    fs::read_to_string(path).map(|s| s.trim().to_owned()).map_err(|error| HostError::Unreadable { path, error })
+    fs::read_to_string(path)
+        .map(|s| s.trim().to_owned())
+        .map_err(|error| HostError::Unreadable { path, error })
 }
 
 /// From `/etc/machine-id` (machine-id(5)).
@@ -48,8 +50,13 @@ pub fn capacity() -> Capacity {
     let cpus = std::thread::available_parallelism().map_or(0, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib: u64 = total.and_then(|t| t.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0);
-    Capacity { cpus, memory: kib * 1024 }
+    let kib: u64 = total
+        .and_then(|t| t.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0);
+    Capacity {
+        cpus,
+        memory: kib * 1024,
+    }
 }
 
 /// The first IPv4 address of the interface that the default route leaves by, as fleet chose it.
@@ -57,7 +64,10 @@ pub fn default_address() -> Option<IpAddr> {
     let interface = default_interface(&fs::read_to_string("/proc/net/route").ok()?)?;
     let addresses = getifaddrs().ok()?.filter(|a| a.interface_name == interface);
     let ipv4 = |a: nix::ifaddrs::InterfaceAddress| Some(a.address?.as_sockaddr_in()?.ip());
-    addresses.filter_map(ipv4).find(|ip: &Ipv4Addr| !ip.is_loopback() && !ip.is_link_local()).map(IpAddr::V4)
+    addresses
+        .filter_map(ipv4)
+        .find(|ip: &Ipv4Addr| !ip.is_loopback() && !ip.is_link_local())
+        .map(IpAddr::V4)
 }
 
 /// From the table as the kernel prints it: interface, destination and gateway in hex, …

@@ -50,7 +50,10 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error.to_string(), 1),
     };
     log(config.verbosity);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(daemon::run(config)).map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
@@ -71,10 +74,18 @@ fn fail(message: &str, code: u8) -> ExitCode {
 /// To stderr. The journal has its own clock; colours are for terminals.
 fn log(verbosity: u32) {
     use std::io::IsTerminal;
-    let level = if verbosity > 0 { "fleetd=debug" } else { "fleetd=info" };
+    let level = if verbosity > 0 {
+        "fleetd=debug"
+    } else {
+        "fleetd=info"
+    };
     let filter = EnvFilter::try_from_env("FLEETD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let colours =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours);
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         builder.without_time().with_target(false).init();
     } else {

@@ -23,7 +23,9 @@ async fn units_that_conflict_run_on_different_machines() {
         world.launch(unit, ALONE).await;
     }
     world.settle().await;
-    let mut homes: Vec<usize> = (1..=3).flat_map(|i| world.active_on(&format!("web@{i}.service"))).collect();
+    let mut homes: Vec<usize> = (1..=3)
+        .flat_map(|i| world.active_on(&format!("web@{i}.service")))
+        .collect();
     homes.sort_unstable();
     assert_eq!(homes, [0, 1, 2]);
     assert_eq!(world.active_on("web@4.service"), [0_usize; 0]);
@@ -54,14 +56,22 @@ async fn a_lost_machines_units_run_elsewhere_and_the_others_are_untouched() {
 async fn a_restart_of_fleetd_touches_nothing_and_writes_nothing() {
     let mut world = World::new(3).await;
     world.launch("a.service", PLAIN).await;
-    world.launch("b.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n").await;
+    world
+        .launch("b.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")
+        .await;
     world.settle().await;
     let home = world.active_on("a.service")[0];
     let pid = world.pid(home, "a.service");
     let starts: usize = world.machines.iter().map(|m| m.init.starts("b.service")).sum();
     assert_eq!(starts, 1);
     for n in 0..3 {
-        let leads = world.snapshot().await.get(&world.keys.leader()).unwrap().value.clone();
+        let leads = world
+            .snapshot()
+            .await
+            .get(&world.keys.leader())
+            .unwrap()
+            .value
+            .clone();
         let before = world.store.revision();
         world.restart(n).await;
         world.settle().await;
@@ -74,7 +84,14 @@ async fn a_restart_of_fleetd_touches_nothing_and_writes_nothing() {
         world.settle().await;
     }
     assert_eq!(world.pid(home, "a.service"), pid);
-    assert_eq!(world.machines.iter().map(|m| m.init.starts("b.service")).sum::<usize>(), 1);
+    assert_eq!(
+        world
+            .machines
+            .iter()
+            .map(|m| m.init.starts("b.service"))
+            .sum::<usize>(),
+        1
+    );
     check(&world).await;
 }
 
@@ -123,8 +140,16 @@ async fn a_machine_cut_off_and_healed_keeps_its_global_and_pinned_units_running(
         world.join(&[]).await;
     }
     world.settle().await;
-    world.launch("g.service", "[Service]\nExecStart=/bin/g\n[X-Fleet]\nGlobal=true\n").await;
-    let pinned = format!("[Service]\nExecStart=/bin/p\n[X-Fleet]\nMachineID={}\n", world.machines[0].id);
+    world
+        .launch(
+            "g.service",
+            "[Service]\nExecStart=/bin/g\n[X-Fleet]\nGlobal=true\n",
+        )
+        .await;
+    let pinned = format!(
+        "[Service]\nExecStart=/bin/p\n[X-Fleet]\nMachineID={}\n",
+        world.machines[0].id
+    );
     world.launch("p.service", &pinned).await;
     world.launch("m.service", PLAIN).await;
     world.settle().await;
@@ -134,7 +159,11 @@ async fn a_machine_cut_off_and_healed_keeps_its_global_and_pinned_units_running(
     world.machines[home].client.cut();
     world.pass(2 * TTL.as_secs()).await;
     let both = world.active_on("m.service");
-    assert_eq!(both.len(), 2, "moved, and the old copy runs on while its machine is cut off");
+    assert_eq!(
+        both.len(),
+        2,
+        "moved, and the old copy runs on while its machine is cut off"
+    );
     world.machines[home].client.mend();
     world.settle().await;
     assert_eq!(world.pid(home, "g.service"), pids[0]);
@@ -148,14 +177,22 @@ async fn a_machine_cut_off_and_healed_keeps_its_global_and_pinned_units_running(
 async fn a_unit_named_like_one_of_the_hosts_is_refused_everywhere_and_retried_when_the_name_is_free() {
     let world = World::new(3).await;
     for machine in &world.machines {
-        machine.init.host_unit("ssh.service", "/usr/lib/systemd/system/ssh.service");
+        machine
+            .init
+            .host_unit("ssh.service", "/usr/lib/systemd/system/ssh.service");
     }
     world.launch("ssh.service", PLAIN).await;
     world.settle().await;
     let cluster = world.cluster().await;
     let verdict = cluster.verdicts[&name("ssh.service")].value.clone().unwrap();
     assert_eq!(verdict.counts.values().sum::<usize>(), 3, "{verdict:?}");
-    assert!(verdict.machines.iter().all(|m| m.reason.contains("/usr/lib/systemd/system/ssh.service")), "{verdict:?}");
+    assert!(
+        verdict
+            .machines
+            .iter()
+            .all(|m| m.reason.contains("/usr/lib/systemd/system/ssh.service")),
+        "{verdict:?}"
+    );
     for machine in &world.machines {
         assert_eq!(machine.init.starts("ssh.service"), 0);
     }
@@ -164,7 +201,14 @@ async fn a_unit_named_like_one_of_the_hosts_is_refused_everywhere_and_retried_wh
     assert_eq!(world.active_on("ssh.service"), [1]);
     world.destroy("ssh.service").await;
     world.settle().await;
-    assert!(world.cluster().await.machines.values().all(|m| m.assignments.is_empty() && m.states.is_empty()));
+    assert!(
+        world
+            .cluster()
+            .await
+            .machines
+            .values()
+            .all(|m| m.assignments.is_empty() && m.states.is_empty())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,10 +231,18 @@ async fn stop_start_restart_and_new_content_do_what_they_say() {
     world.settle().await;
     let third = pid();
     assert!(third != second && third != 0);
-    world.launch("a.service", "[Service]\nExecStart=/bin/other\n").await;
+    world
+        .launch("a.service", "[Service]\nExecStart=/bin/other\n")
+        .await;
     world.settle().await;
     assert!(pid() != third && pid() != 0);
-    assert!(world.machines[0].init.ran("a.service").unwrap().contains("/bin/other"));
+    assert!(
+        world.machines[0]
+            .init
+            .ran("a.service")
+            .unwrap()
+            .contains("/bin/other")
+    );
     world.put("a.service", PLAIN, DesiredState::Inactive).await;
     world.settle().await;
     assert_eq!(world.machines[0].init.linked(), Vec::<String>::new());
@@ -207,7 +259,10 @@ async fn a_cluster_at_rest_reads_and_writes_nothing() {
     world.pass(300).await;
     let after = world.store.counters();
     assert_eq!(world.store.revision(), revision);
-    assert_eq!((after.reads, after.commits, after.watches), (before.reads, before.commits, before.watches));
+    assert_eq!(
+        (after.reads, after.commits, after.watches),
+        (before.reads, before.commits, before.watches)
+    );
     let renewals = after.renewals - before.renewals;
     // Three machines and the leader, each three times a TTL.
     let expected = 3 * 3 * 300 / 15 + 3 * 300 / 5;

@@ -70,7 +70,10 @@ impl Local {
             fs::create_dir_all(directory).map_err(|e| named(directory, e))?;
         }
         fs::set_permissions(units, fs::Permissions::from_mode(0o755)).map_err(|e| named(units, e))?;
-        Ok(Self { units: units.to_owned(), records: records.to_owned() })
+        Ok(Self {
+            units: units.to_owned(),
+            records: records.to_owned(),
+        })
     }
 
     /// Where the file of a unit is.
@@ -90,7 +93,9 @@ impl Local {
         let mut all = BTreeMap::new();
         for entry in fs::read_dir(&self.units).map_err(|e| named(&self.units, e))? {
             let entry = entry?;
-            let Some(name) = entry.file_name().to_str().and_then(|n| UnitName::parse(n).ok()) else { continue };
+            let Some(name) = entry.file_name().to_str().and_then(|n| UnitName::parse(n).ok()) else {
+                continue;
+            };
             let text = fs::read_to_string(entry.path()).ok();
             let hash = text.and_then(|t| UnitFile::parse(&t).ok()).map(|f| f.hash());
             let record = self.record(&name).unwrap_or_default();
@@ -102,11 +107,18 @@ impl Local {
     /// The memory of a unit whose file is there. Lost memory of a held unit must not start it a second time: it is
     /// looked into like a start whose acceptance is not known.
     fn record(&self, unit: &UnitName) -> Option<Record> {
-        let read = fs::read(self.record_path(unit)).ok().and_then(|b| serde_json::from_slice(&b).ok());
+        let read = fs::read(self.record_path(unit))
+            .ok()
+            .and_then(|b| serde_json::from_slice(&b).ok());
         if read.is_none() {
             tracing::warn!(%unit, "found no memory of a unit that is here");
         }
-        read.or_else(|| Some(Record { started: Started::Asked, ..Record::default() }))
+        read.or_else(|| {
+            Some(Record {
+                started: Started::Asked,
+                ..Record::default()
+            })
+        })
     }
 
     /// Writes the file of a unit (mode 0644) with its memory.
@@ -169,15 +181,29 @@ mod tests {
     fn what_was_written_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
         let local = Local::open(&directory.path().join("units"), &directory.path().join("records")).unwrap();
-        let record = Record { generation: 7, run: 2, started: Started::Yes, enabled: true };
+        let record = Record {
+            generation: 7,
+            run: 2,
+            started: Started::Yes,
+            enabled: true,
+        };
         let text = "[Service]\nExecStart=/bin/true\n";
         local.write(&name("a@1.service"), text, &record).unwrap();
-        fs::write(local.path(&name("half.service")).with_file_name(".half.service.new"), "[Ser").unwrap();
+        fs::write(
+            local
+                .path(&name("half.service"))
+                .with_file_name(".half.service.new"),
+            "[Ser",
+        )
+        .unwrap();
         fs::write(local.path(&name("half.service")).with_file_name("README"), "").unwrap();
 
         let found = local.load().unwrap();
         let hash = Some(UnitFile::parse(text).unwrap().hash());
-        assert_eq!(found, BTreeMap::from([(name("a@1.service"), Held { hash, record })]));
+        assert_eq!(
+            found,
+            BTreeMap::from([(name("a@1.service"), Held { hash, record })])
+        );
 
         local.remove(&name("a@1.service")).unwrap();
         local.remove(&name("a@1.service")).unwrap();
@@ -189,6 +215,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let local = Local::open(&directory.path().join("units"), &directory.path().join("records")).unwrap();
         fs::write(local.path(&name("a.service")), "[Service]\nExecStart=/bin/true\n").unwrap();
-        assert_eq!(local.load().unwrap()[&name("a.service")].record.started, Started::Asked);
+        assert_eq!(
+            local.load().unwrap()[&name("a.service")].record.started,
+            Started::Asked
+        );
     }
 }

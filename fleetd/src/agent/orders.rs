@@ -42,11 +42,15 @@ pub(crate) async fn read(
     let what = [keys.cluster(), keys.presence(id)].map(Select::Key);
     let what = [what.as_slice(), &[Select::Prefix(keys.assigns(id))]].concat();
     let snapshot = registry.read(&what).await?;
-    let uuid = snapshot.get(&keys.cluster()).map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
+    let uuid = snapshot
+        .get(&keys.cluster())
+        .map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
     let is_believed = match trust.cluster() {
         // Not joined yet: joining compares.
         None => false,
-        Some(_) => trust.believe(asked_at, snapshot.revision, uuid.as_deref()).is_ok(),
+        Some(_) => trust
+            .believe(asked_at, snapshot.revision, uuid.as_deref())
+            .is_ok(),
     };
     let mut reading = Reading {
         revision: snapshot.revision,
@@ -62,7 +66,9 @@ pub(crate) async fn read(
                 reading.assignments.insert(unit, (assignment, kv.mod_revision));
             }
             Some(Key::Seen(_)) => {
-                reading.seen = std::str::from_utf8(&kv.value).ok().and_then(|text| text.parse().ok());
+                reading.seen = std::str::from_utf8(&kv.value)
+                    .ok()
+                    .and_then(|text| text.parse().ok());
             }
             _ => {}
         }
@@ -89,7 +95,9 @@ pub(crate) fn order(
 
 /// Whether a plan stops, replaces or removes anything.
 pub(crate) fn ends_something(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step, Step::Stop | Step::Disable | Step::Remove))
+    plan.steps
+        .iter()
+        .any(|step| matches!(step, Step::Stop | Step::Disable | Step::Remove))
 }
 
 /// The steps in short, for the log.
@@ -119,12 +127,24 @@ mod tests {
     use super::*;
 
     fn reading(presence: Option<Revision>, seen: Option<Revision>) -> Reading {
-        Reading { revision: 9, assignments: BTreeMap::new(), presence, seen, is_believed: true }
+        Reading {
+            revision: 9,
+            assignments: BTreeMap::new(),
+            presence,
+            seen,
+            is_believed: true,
+        }
     }
 
     fn assignment(phase: Phase) -> Assignment {
         let hash = UnitFile::default().hash();
-        Assignment { generation: 1, run: 0, hash, desired: DesiredState::Launched, phase }
+        Assignment {
+            generation: 1,
+            run: 0,
+            hash,
+            desired: DesiredState::Launched,
+            phase,
+        }
     }
 
     #[test]
@@ -139,8 +159,16 @@ mod tests {
             (Some(4), Some(4), None, Order::Keep),
         ] {
             let reading = reading(presence, seen);
-            assert_eq!(order(&reading, ours, Some(&release)), expected, "{presence:?} {seen:?} {ours:?}");
-            assert_eq!(order(&reading, ours, None), expected, "{presence:?} {seen:?} {ours:?}");
+            assert_eq!(
+                order(&reading, ours, Some(&release)),
+                expected,
+                "{presence:?} {seen:?} {ours:?}"
+            );
+            assert_eq!(
+                order(&reading, ours, None),
+                expected,
+                "{presence:?} {seen:?} {ours:?}"
+            );
         }
     }
 
@@ -148,8 +176,15 @@ mod tests {
     fn what_cannot_be_read_or_believed_changes_nothing() {
         let good = reading(Some(4), Some(4));
         assert_eq!(order(&good, Some(4), Some(&(None, 5))), Order::Keep);
-        let doubtful = Reading { is_believed: false, ..good };
-        for assigned in [None, Some((Some(assignment(Phase::Run)), 5)), Some((Some(assignment(Phase::Release)), 5))] {
+        let doubtful = Reading {
+            is_believed: false,
+            ..good
+        };
+        for assigned in [
+            None,
+            Some((Some(assignment(Phase::Run)), 5)),
+            Some((Some(assignment(Phase::Release)), 5)),
+        ] {
             assert_eq!(order(&doubtful, Some(4), assigned.as_ref()), Order::Keep);
         }
     }

@@ -97,7 +97,10 @@ fn release(held: &Held, status: &Status) -> Plan {
     quieten(&mut steps, held, status);
     steps.push(Step::ResetFailed);
     steps.push(Step::Remove);
-    Plan { steps, reason: "the unit no longer belongs on this machine" }
+    Plan {
+        steps,
+        reason: "the unit no longer belongs on this machine",
+    }
 }
 
 /// New content, over an older one or none.
@@ -117,7 +120,11 @@ fn install(wanted: &Assignment, held: Option<&Held>, status: &Status) -> Plan {
         steps.push(Step::Enable);
         steps.push(Step::Start { generation, run });
     }
-    let reason = if held.is_some() { "the unit's content changed" } else { "the unit was assigned to this machine" };
+    let reason = if held.is_some() {
+        "the unit's content changed"
+    } else {
+        "the unit was assigned to this machine"
+    };
     Plan { steps, reason }
 }
 
@@ -131,7 +138,14 @@ fn advance(wanted: &Assignment, held: &Held, status: &Status) -> Plan {
         // Asked for, then fleetd died. Any sign of a run means that systemd had accepted.
         (DesiredState::Launched, Started::Asked) if shows_a_run(status) => {
             let reason = "the start issued before fleetd was restarted had been accepted";
-            Plan { steps: vec![Step::Note { generation, run, started: true }], reason }
+            Plan {
+                steps: vec![Step::Note {
+                    generation,
+                    run,
+                    started: true,
+                }],
+                reason,
+            }
         }
         (DesiredState::Launched, before) => {
             let mut steps = Vec::new();
@@ -143,20 +157,38 @@ fn advance(wanted: &Assignment, held: &Held, status: &Status) -> Plan {
                 steps.push(Step::Enable);
             }
             steps.push(Step::Start { generation, run });
-            let reason = if again { "another run was asked for" } else { "the unit is to be launched" };
+            let reason = if again {
+                "another run was asked for"
+            } else {
+                "the unit is to be launched"
+            };
             Plan { steps, reason }
         }
         (_, Started::No) if current => Plan::nothing(),
         (_, Started::No) => {
-            let steps = vec![Step::Note { generation, run, started: false }];
-            Plan { steps, reason: "the unit is loaded already" }
+            let steps = vec![Step::Note {
+                generation,
+                run,
+                started: false,
+            }];
+            Plan {
+                steps,
+                reason: "the unit is loaded already",
+            }
         }
         // A unit that a person started by hand is not stopped: what happens on the machine is reported, not undone.
         (_, Started::Yes | Started::Asked) => {
             let mut steps = Vec::new();
             quieten(&mut steps, held, status);
-            steps.push(Step::Note { generation, run, started: false });
-            Plan { steps, reason: "the unit is to be loaded, not launched" }
+            steps.push(Step::Note {
+                generation,
+                run,
+                started: false,
+            });
+            Plan {
+                steps,
+                reason: "the unit is to be loaded, not launched",
+            }
         }
     }
 }

@@ -18,7 +18,13 @@ fn new() -> Hash {
 }
 
 fn wanted(desired: DesiredState, generation: i64, run: u64) -> Order {
-    Order::Run(Assignment { generation, run, hash: new(), desired, phase: Phase::Run })
+    Order::Run(Assignment {
+        generation,
+        run,
+        hash: new(),
+        desired,
+        phase: Phase::Run,
+    })
 }
 
 fn launched(generation: i64, run: u64) -> Order {
@@ -26,11 +32,23 @@ fn launched(generation: i64, run: u64) -> Order {
 }
 
 fn held(hash: Hash, generation: i64, run: u64, started: Started) -> Held {
-    Held { hash: Some(hash), record: Record { generation, run, started, enabled: false } }
+    Held {
+        hash: Some(hash),
+        record: Record {
+            generation,
+            run,
+            started,
+            enabled: false,
+        },
+    }
 }
 
 fn status(load: &str, active: &str) -> Status {
-    Status { load: load.into(), active: active.into(), ..Status::default() }
+    Status {
+        load: load.into(),
+        active: active.into(),
+        ..Status::default()
+    }
 }
 
 fn unknown() -> Status {
@@ -38,11 +56,18 @@ fn unknown() -> Status {
 }
 
 fn up() -> Status {
-    Status { invocation: "1".into(), main_pid: 42, ..status("loaded", "active") }
+    Status {
+        invocation: "1".into(),
+        main_pid: 42,
+        ..status("loaded", "active")
+    }
 }
 
 fn failed() -> Status {
-    Status { invocation: "1".into(), ..status("loaded", "failed") }
+    Status {
+        invocation: "1".into(),
+        ..status("loaded", "failed")
+    }
 }
 
 fn finished() -> Status {
@@ -55,7 +80,11 @@ fn steps(order: &Order, held: Option<&Held>, status: &Status) -> String {
         Step::Fetch(_) => "fetch".to_owned(),
         Step::Write { .. } => "write".to_owned(),
         Step::Start { generation, run } => format!("start({generation},{run})"),
-        Step::Note { generation, run, started } => format!("note({generation},{run},{started})"),
+        Step::Note {
+            generation,
+            run,
+            started,
+        } => format!("note({generation},{run},{started})"),
         other => format!("{other:?}").to_lowercase(),
     };
     let words: Vec<String> = plan(order, held, status).steps.iter().map(words).collect();
@@ -64,8 +93,14 @@ fn steps(order: &Order, held: Option<&Held>, status: &Status) -> String {
 
 #[test]
 fn a_new_unit_is_started_without_a_reload() {
-    assert_eq!(steps(&launched(5, 0), None, &unknown()), "fetch claim write link enable start(5,0)");
-    assert_eq!(steps(&wanted(DesiredState::Loaded, 5, 0), None, &unknown()), "fetch claim write link");
+    assert_eq!(
+        steps(&launched(5, 0), None, &unknown()),
+        "fetch claim write link enable start(5,0)"
+    );
+    assert_eq!(
+        steps(&wanted(DesiredState::Loaded, 5, 0), None, &unknown()),
+        "fetch claim write link"
+    );
 }
 
 #[test]
@@ -81,15 +116,28 @@ fn a_unit_is_started_once_for_each_generation_and_run() {
     for now in [up(), failed(), finished(), unknown()] {
         assert_eq!(steps(&launched(5, 0), Some(&before), &now), "", "{now:?}");
     }
-    assert_eq!(steps(&launched(6, 0), Some(&before), &finished()), "enable start(6,0)");
-    assert_eq!(steps(&launched(6, 0), Some(&before), &up()), "enable start(6,0)", "no stop: a start of what runs is none");
+    assert_eq!(
+        steps(&launched(6, 0), Some(&before), &finished()),
+        "enable start(6,0)"
+    );
+    assert_eq!(
+        steps(&launched(6, 0), Some(&before), &up()),
+        "enable start(6,0)",
+        "no stop: a start of what runs is none"
+    );
 }
 
 #[test]
 fn another_run_stops_what_still_runs() {
     let before = held(new(), 5, 0, Started::Yes);
-    assert_eq!(steps(&launched(6, 1), Some(&before), &up()), "stop enable start(6,1)");
-    assert_eq!(steps(&launched(6, 1), Some(&before), &failed()), "enable start(6,1)");
+    assert_eq!(
+        steps(&launched(6, 1), Some(&before), &up()),
+        "stop enable start(6,1)"
+    );
+    assert_eq!(
+        steps(&launched(6, 1), Some(&before), &failed()),
+        "enable start(6,1)"
+    );
 }
 
 #[test]
@@ -97,41 +145,78 @@ fn a_start_cut_short_by_a_crash_is_issued_again_only_if_there_is_no_sign_of_it()
     let before = held(new(), 5, 0, Started::Asked);
     assert_eq!(steps(&launched(5, 0), Some(&before), &up()), "note(5,0,true)");
     assert_eq!(steps(&launched(5, 0), Some(&before), &failed()), "note(5,0,true)");
-    let ran = Status { invocation: "1".into(), ..finished() };
+    let ran = Status {
+        invocation: "1".into(),
+        ..finished()
+    };
     assert_eq!(steps(&launched(5, 0), Some(&before), &ran), "note(5,0,true)");
-    assert_eq!(steps(&launched(5, 0), Some(&before), &finished()), "enable start(5,0)");
+    assert_eq!(
+        steps(&launched(5, 0), Some(&before), &finished()),
+        "enable start(5,0)"
+    );
 }
 
 #[test]
 fn loaded_stops_what_fleet_started_and_nothing_else() {
     let loaded = wanted(DesiredState::Loaded, 6, 0);
-    assert_eq!(steps(&loaded, Some(&held(new(), 5, 0, Started::Yes)), &up()), "stop note(6,0,false)");
-    assert_eq!(steps(&loaded, Some(&held(new(), 5, 0, Started::Yes)), &finished()), "note(6,0,false)");
-    assert_eq!(steps(&loaded, Some(&held(new(), 6, 0, Started::No)), &up()), "", "a person started it");
-    assert_eq!(steps(&loaded, Some(&held(new(), 5, 0, Started::No)), &finished()), "note(6,0,false)");
+    assert_eq!(
+        steps(&loaded, Some(&held(new(), 5, 0, Started::Yes)), &up()),
+        "stop note(6,0,false)"
+    );
+    assert_eq!(
+        steps(&loaded, Some(&held(new(), 5, 0, Started::Yes)), &finished()),
+        "note(6,0,false)"
+    );
+    assert_eq!(
+        steps(&loaded, Some(&held(new(), 6, 0, Started::No)), &up()),
+        "",
+        "a person started it"
+    );
+    assert_eq!(
+        steps(&loaded, Some(&held(new(), 5, 0, Started::No)), &finished()),
+        "note(6,0,false)"
+    );
 }
 
 #[test]
 fn release_disables_stops_and_removes() {
     let mut before = held(old(), 4, 0, Started::Yes);
-    assert_eq!(steps(&Order::Release, Some(&before), &up()), "stop resetfailed remove");
-    assert_eq!(steps(&Order::Release, Some(&before), &failed()), "resetfailed remove");
+    assert_eq!(
+        steps(&Order::Release, Some(&before), &up()),
+        "stop resetfailed remove"
+    );
+    assert_eq!(
+        steps(&Order::Release, Some(&before), &failed()),
+        "resetfailed remove"
+    );
     before.record.enabled = true;
-    assert_eq!(steps(&Order::Release, Some(&before), &up()), "disable stop resetfailed remove");
+    assert_eq!(
+        steps(&Order::Release, Some(&before), &up()),
+        "disable stop resetfailed remove"
+    );
     assert_eq!(steps(&Order::Release, None, &up()), "", "not ours");
 }
 
 #[test]
 fn without_an_authoritative_word_everything_stays() {
     for now in [up(), failed(), finished(), unknown()] {
-        assert_eq!(steps(&Order::Keep, Some(&held(old(), 4, 0, Started::Yes)), &now), "");
+        assert_eq!(
+            steps(&Order::Keep, Some(&held(old(), 4, 0, Started::Yes)), &now),
+            ""
+        );
         assert_eq!(steps(&Order::Keep, None, &now), "");
     }
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_written_again() {
-    let before = Held { hash: None, record: Record { started: Started::Yes, ..Record::default() } };
+    let before = Held {
+        hash: None,
+        record: Record {
+            started: Started::Yes,
+            ..Record::default()
+        },
+    };
     let steps = steps(&launched(5, 0), Some(&before), &up());
     assert_eq!(steps, "fetch claim stop write link reload enable start(5,0)");
 }

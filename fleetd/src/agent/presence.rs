@@ -9,8 +9,8 @@ use units::{Capacity, MachineId, MachineRecord, Metadata, Presence, State, UnitN
 use crate::registry::keys::{Key, Keys};
 use crate::registry::trust::{self, JoinError, Trust};
 use crate::registry::{
-    Backoff, Commit, KeyValue, LeaseId, MAX_OPS, Precondition, RegistryError, Revision, Select, SharedRegistry, Txn,
-    encode,
+    Backoff, Commit, KeyValue, LeaseId, MAX_OPS, Precondition, RegistryError, Revision, Select,
+    SharedRegistry, Txn, encode,
 };
 
 /// Who this machine is and what it says of itself.
@@ -54,7 +54,11 @@ pub(crate) enum AbsenceError {
         "machine id {id} is in use: the machine at {theirs} renews it, this one is at {ours}; give one of the two \
          another /etc/machine-id (systemd-machine-id-setup) and restart fleetd"
     )]
-    Duplicate { id: MachineId, theirs: String, ours: String },
+    Duplicate {
+        id: MachineId,
+        theirs: String,
+        ours: String,
+    },
     #[error("the registry changed while the machine was joining")]
     Overtaken,
 }
@@ -75,13 +79,23 @@ impl Door {
         let uuid = trust::join_cluster(&self.registry, &self.keys, &self.trust).await?;
         let id = &self.identity.id;
         let presence_key = self.keys.presence(id);
-        let snapshot = self.registry.read(&[Select::Key(presence_key.clone()), Select::Key(self.keys.machine(id))]).await?;
+        let snapshot = self
+            .registry
+            .read(&[
+                Select::Key(presence_key.clone()),
+                Select::Key(self.keys.machine(id)),
+            ])
+            .await?;
         self.record(snapshot.get(&self.keys.machine(id))).await?;
 
         if let Some(kv) = snapshot.get(&presence_key) {
             let holder: Option<Presence> = serde_json::from_slice(&kv.value).ok();
             match kv.lease {
-                Some(lease) if holder.as_ref().is_some_and(|h| h.boot_id == self.identity.boot_id) => {
+                Some(lease)
+                    if holder
+                        .as_ref()
+                        .is_some_and(|h| h.boot_id == self.identity.boot_id) =>
+                {
                     if let Some(joined) = self.resume(kv, lease).await? {
                         return Ok(joined);
                     }
@@ -90,7 +104,9 @@ impl Door {
                 // Without a lease it would outlive any machine: somebody wrote it by hand.
                 None => {
                     let key = presence_key.clone();
-                    let txn = Txn::new().when(Precondition::Unchanged(key.clone(), kv.mod_revision)).delete(key);
+                    let txn = Txn::new()
+                        .when(Precondition::Unchanged(key.clone(), kv.mod_revision))
+                        .delete(key);
                     self.registry.commit(txn).await?;
                 }
             }
@@ -114,15 +130,26 @@ impl Door {
         };
         let resumed = said.kvs.iter().filter_map(word).collect();
         tracing::info!(lease = %lease, presence = kv.create_revision, "resumed the presence of before the restart");
-        let presence = Presence { leaving: false, ..self.presence() };
+        let presence = Presence {
+            leaving: false,
+            ..self.presence()
+        };
         if kv.value != encode(&presence) {
             // A leave that did not come to its end, or another address.
             let key = kv.key.clone();
             let fence = Precondition::Unchanged(key.clone(), kv.mod_revision);
-            self.registry.commit(Txn::new().when(fence).put_leased(key, encode(&presence), lease)).await?;
+            self.registry
+                .commit(Txn::new().when(fence).put_leased(key, encode(&presence), lease))
+                .await?;
         }
         let (ttl, created) = (renewed.ttl, kv.create_revision);
-        Ok(Some(Joined { lease, ttl, asked, created, resumed: Some(resumed) }))
+        Ok(Some(Joined {
+            lease,
+            ttl,
+            asked,
+            created,
+            resumed: Some(resumed),
+        }))
     }
 
     /// Another boot holds the presence: this machine before it was rebooted, whose lease only runs out; or another
@@ -143,7 +170,11 @@ impl Door {
             if later > half {
                 let theirs = holder.map_or_else(String::new, |h| h.address.clone());
                 let ours = self.identity.address.clone();
-                return Err(AbsenceError::Duplicate { id: self.identity.id, theirs, ours });
+                return Err(AbsenceError::Duplicate {
+                    id: self.identity.id,
+                    theirs,
+                    ours,
+                });
             }
         }
         tracing::info!(%lease, "ended the presence of an earlier boot");
@@ -168,9 +199,17 @@ impl Door {
             };
             self.applied(part.iter().fold(guard(), put)).await?;
         }
-        let created = self.applied(guard().put_leased(key.clone(), encode(&self.presence()), granted.id)).await?;
+        let created = self
+            .applied(guard().put_leased(key.clone(), encode(&self.presence()), granted.id))
+            .await?;
         tracing::info!(lease = %granted.id, presence = created, units = words.len(), "joined the cluster");
-        Ok(Joined { lease: granted.id, ttl: granted.ttl, asked, created, resumed: None })
+        Ok(Joined {
+            lease: granted.id,
+            ttl: granted.ttl,
+            asked,
+            created,
+            resumed: None,
+        })
     }
 
     async fn applied(&self, txn: Txn) -> Result<Revision, AbsenceError> {
@@ -182,7 +221,11 @@ impl Door {
 
     fn presence(&self) -> Presence {
         let Identity { boot_id, address, .. } = self.identity.clone();
-        Presence { boot_id, address, leaving: false }
+        Presence {
+            boot_id,
+            address,
+            leaving: false,
+        }
     }
 
     /// Writes this machine's record where it says something else than before. The overrides are the API's.
@@ -197,22 +240,46 @@ impl Door {
             Some(kv) => Precondition::Unchanged(key.clone(), kv.mod_revision),
             None => Precondition::Absent(key.clone()),
         };
-        self.applied(Txn::new().when(unchanged).put(key, encode(&record))).await?;
+        self.applied(Txn::new().when(unchanged).put(key, encode(&record)))
+            .await?;
         Ok(())
     }
 
     fn machine_record(&self, before: Option<&MachineRecord>, left: bool) -> MachineRecord {
-        let Identity { id, address, metadata, capacity, version, .. } = self.identity.clone();
+        let Identity {
+            id,
+            address,
+            metadata,
+            capacity,
+            version,
+            ..
+        } = self.identity.clone();
         let overrides = before.map(|r| r.overrides.clone()).unwrap_or_default();
-        MachineRecord { id, address, metadata, overrides, capacity, version, left }
+        MachineRecord {
+            id,
+            address,
+            metadata,
+            overrides,
+            capacity,
+            version,
+            left,
+        }
     }
 
     /// Announces that this machine is leaving: nothing new goes there, and what it has is placed elsewhere.
     pub(crate) async fn announce_leave(&self, joined: &Joined) -> Result<(), AbsenceError> {
         let key = self.keys.presence(&self.identity.id);
-        let presence = Presence { leaving: true, ..self.presence() };
+        let presence = Presence {
+            leaving: true,
+            ..self.presence()
+        };
         let fence = Precondition::Created(key.clone(), joined.created);
-        self.applied(Txn::new().when(fence).put_leased(key, encode(&presence), joined.lease)).await?;
+        self.applied(
+            Txn::new()
+                .when(fence)
+                .put_leased(key, encode(&presence), joined.lease),
+        )
+        .await?;
         Ok(())
     }
 
@@ -224,7 +291,10 @@ impl Door {
         let before = known.and_then(|kv| serde_json::from_slice::<MachineRecord>(&kv.value).ok());
         let record = self.machine_record(before.as_ref(), true);
         let fence = Precondition::Created(self.keys.presence(&self.identity.id), joined.created);
-        let txn = Txn::new().when(fence).put(key, encode(&record)).delete(self.keys.presence(&self.identity.id));
+        let txn = Txn::new()
+            .when(fence)
+            .put(key, encode(&record))
+            .delete(self.keys.presence(&self.identity.id));
         self.applied(txn).await?;
         Ok(self.registry.revoke(joined.lease).await?)
     }

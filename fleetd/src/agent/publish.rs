@@ -76,12 +76,18 @@ impl Publisher {
             slot.published.clone_from(&slot.wanted);
             slot.is_writing = false;
         }
-        self.slots.iter().filter_map(|(unit, slot)| Some((unit.clone(), slot.wanted.clone()?))).collect()
+        self.slots
+            .iter()
+            .filter_map(|(unit, slot)| Some((unit.clone(), slot.wanted.clone()?)))
+            .collect()
     }
 
     /// What to write now, at most `limit` of it.
     pub(crate) fn take(&mut self, now: Duration, limit: usize) -> Vec<(UnitName, Option<State>)> {
-        let due = self.slots.iter_mut().filter(|(_, slot)| slot.due().is_some_and(|at| at <= now));
+        let due = self
+            .slots
+            .iter_mut()
+            .filter(|(_, slot)| slot.due().is_some_and(|at| at <= now));
         due.take(limit)
             .map(|(unit, slot)| {
                 slot.is_writing = true;
@@ -98,7 +104,9 @@ impl Publisher {
     /// What [`Publisher::take`] handed out was written, at `now`.
     pub(crate) fn written(&mut self, said: Vec<(UnitName, Option<State>)>, now: Duration) {
         for (unit, state) in said {
-            let Some(slot) = self.slots.get_mut(&unit) else { continue };
+            let Some(slot) = self.slots.get_mut(&unit) else {
+                continue;
+            };
             let silence = slot.written.map(|at| now.saturating_sub(at));
             // Changing again right after the last pause is flapping; a quiet while forgives it.
             slot.pause = match silence {
@@ -166,7 +174,13 @@ mod tests {
         let mut publisher = Publisher::default();
         publisher.want(&unit(), Some(state("active", 0)));
         assert_eq!(write(&mut publisher, 0), 1);
-        publisher.want(&unit(), Some(State { started: false, ..state("inactive", 0) }));
+        publisher.want(
+            &unit(),
+            Some(State {
+                started: false,
+                ..state("inactive", 0)
+            }),
+        );
         assert_eq!(write(&mut publisher, 10), 1);
         publisher.want(&unit(), None);
         assert_eq!(write(&mut publisher, 20), 1);

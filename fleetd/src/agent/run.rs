@@ -26,7 +26,9 @@ use crate::init::{self, Owner, SharedInit, Status};
 use crate::registry::keys::Keys;
 use crate::registry::mirror::{Mirror, Update};
 use crate::registry::trust::Trust;
-use crate::registry::{Backoff, Commit, MAX_OPS, Precondition, RegistryError, Select, SharedRegistry, Txn, encode};
+use crate::registry::{
+    Backoff, Commit, MAX_OPS, Precondition, RegistryError, Select, SharedRegistry, Txn, encode,
+};
 
 /// What an agent is made of.
 #[derive(Debug)]
@@ -274,7 +276,10 @@ impl<'a> Loop<'a> {
             }
             Message::LeaveAnnounced(accepted) => {
                 if accepted {
-                    tracing::info!(units = self.units.len(), "leaving the cluster: stopping the units of this machine");
+                    tracing::info!(
+                        units = self.units.len(),
+                        "leaving the cluster: stopping the units of this machine"
+                    );
                     self.is_leaving = true;
                     self.obey();
                 } else if let Some(answer) = self.leaving.take() {
@@ -326,11 +331,18 @@ impl<'a> Loop<'a> {
                 self.observe_unknown();
             }
             init::Event::FilesChanged => {
-                let refused = self.units.iter().filter(|(_, u)| u.refused.is_some()).map(|(name, _)| name.clone());
+                let refused = self
+                    .units
+                    .iter()
+                    .filter(|(_, u)| u.refused.is_some())
+                    .map(|(name, _)| name.clone());
                 for name in refused.collect::<Vec<_>>() {
                     let init = self.agent.init.clone();
                     self.beside(async move {
-                        let owner = init.owner(&name).await.unwrap_or_else(|_| Owner::Host("?".into()));
+                        let owner = init
+                            .owner(&name)
+                            .await
+                            .unwrap_or_else(|_| Owner::Host("?".into()));
                         Message::Owned(name, owner)
                     });
                 }
@@ -349,8 +361,12 @@ impl<'a> Loop<'a> {
 
     fn worked(&mut self, name: UnitName, outcome: Outcome) {
         match &outcome {
-            Outcome::Done | Outcome::Superseded => tracing::debug!(unit = %name, ?outcome, "worked on a unit"),
-            Outcome::Ended(word) => tracing::warn!(unit = %name, result = word, "started a unit that did not come up"),
+            Outcome::Done | Outcome::Superseded => {
+                tracing::debug!(unit = %name, ?outcome, "worked on a unit")
+            }
+            Outcome::Ended(word) => {
+                tracing::warn!(unit = %name, result = word, "started a unit that did not come up")
+            }
             Outcome::Refused(why) => tracing::warn!(unit = %name, reason = why, "refused a unit"),
             Outcome::Failed(why) => tracing::warn!(unit = %name, reason = why, "failed to work on a unit"),
         }
@@ -404,7 +420,13 @@ impl<'a> Loop<'a> {
     }
 
     fn join_after(&mut self, pause: Duration) {
-        if self.is_joining || self.is_leaving || self.units.values().any(|u| u.held.is_some() && u.status.is_none()) {
+        if self.is_joining
+            || self.is_leaving
+            || self
+                .units
+                .values()
+                .any(|u| u.held.is_some() && u.status.is_none())
+        {
             return;
         }
         self.is_joining = true;
@@ -423,11 +445,17 @@ impl<'a> Loop<'a> {
 
     fn watch_names(&self) {
         let held = self.units.iter().filter(|(_, u)| u.held.is_some());
-        self.agent.init.watch(held.map(|(name, _)| name.clone()).collect());
+        self.agent
+            .init
+            .watch(held.map(|(name, _)| name.clone()).collect());
     }
 
     fn observe_unknown(&mut self) {
-        let unknown = self.units.iter().filter(|(_, u)| u.status.is_none()).map(|(name, _)| name.clone());
+        let unknown = self
+            .units
+            .iter()
+            .filter(|(_, u)| u.status.is_none())
+            .map(|(name, _)| name.clone());
         let unknown: Vec<UnitName> = unknown.collect();
         if unknown.is_empty() || self.is_observing {
             return;
@@ -451,7 +479,12 @@ impl<'a> Loop<'a> {
         let reading = self.reading.as_ref().filter(|_| !doubt);
         let told: BTreeMap<UnitName, (Option<Assignment>, i64)> =
             reading.map(|r| r.assignments.clone()).unwrap_or_default();
-        for name in told.keys().filter(|name| !self.units.contains_key(*name)).cloned().collect::<Vec<_>>() {
+        for name in told
+            .keys()
+            .filter(|name| !self.units.contains_key(*name))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
             self.units.insert(name, Unit::new(None));
         }
         for (name, unit) in &mut self.units {
@@ -489,7 +522,9 @@ impl<'a> Loop<'a> {
                     false
                 }
                 Err(_) => {
-                    tracing::warn!("could not leave the cluster: the registry did not answer; every unit is kept");
+                    tracing::warn!(
+                        "could not leave the cluster: the registry did not answer; every unit is kept"
+                    );
                     false
                 }
             };
@@ -500,11 +535,20 @@ impl<'a> Loop<'a> {
     /// Everything that follows from what was heard: work, words, reads.
     fn turn(&mut self) {
         let now = Instant::now();
-        let due = self.units.iter().filter(|(_, u)| u.retry_at.is_some_and(|at| at <= now));
-        self.dirty.extend(due.map(|(name, _)| name.clone()).collect::<Vec<_>>());
+        let due = self
+            .units
+            .iter()
+            .filter(|(_, u)| u.retry_at.is_some_and(|at| at <= now));
+        self.dirty
+            .extend(due.map(|(name, _)| name.clone()).collect::<Vec<_>>());
         if self.later.is_some_and(|at| at <= now) {
             self.later = None;
-            self.dirty.extend(self.units.iter().filter(|(_, u)| u.work.is_some()).map(|(name, _)| name.clone()));
+            self.dirty.extend(
+                self.units
+                    .iter()
+                    .filter(|(_, u)| u.work.is_some())
+                    .map(|(name, _)| name.clone()),
+            );
         }
         for name in std::mem::take(&mut self.dirty) {
             self.plan(&name, now);
@@ -517,7 +561,9 @@ impl<'a> Loop<'a> {
     }
 
     fn plan(&mut self, name: &UnitName, now: Instant) {
-        let Some(unit) = self.units.get_mut(name) else { return };
+        let Some(unit) = self.units.get_mut(name) else {
+            return;
+        };
         if let Some(work) = &unit.work {
             if work.order != unit.order && unit.order != Order::Keep {
                 work.superseded.cancel();
@@ -531,7 +577,10 @@ impl<'a> Loop<'a> {
         unit.retry_at = None;
         let plan = plan::plan(&unit.order, unit.held.as_ref(), status);
         let allowed = self.is_leaving
-            || self.reading.as_ref().is_some_and(|r| r.may_stop(self.joined.as_ref().map(|j| j.created)));
+            || self
+                .reading
+                .as_ref()
+                .is_some_and(|r| r.may_stop(self.joined.as_ref().map(|j| j.created)));
         if plan.steps.is_empty() || (!allowed && orders::ends_something(&plan)) {
             return;
         }
@@ -546,7 +595,11 @@ impl<'a> Loop<'a> {
             words: self.words.clone(),
             text: None,
         };
-        unit.work = Some(Work { order: unit.order.clone(), superseded, since: now });
+        unit.work = Some(Work {
+            order: unit.order.clone(),
+            superseded,
+            since: now,
+        });
         self.tasks.spawn(worker.work(plan));
     }
 
@@ -570,7 +623,11 @@ impl<'a> Loop<'a> {
         self.is_reading = true;
         let (registry, keys) = (self.agent.registry.clone(), self.agent.keys.clone());
         let (trust, id) = (self.agent.trust.clone(), self.agent.identity.id);
-        let pause = if self.reading.is_none() { self.backoff.pause() } else { Duration::ZERO };
+        let pause = if self.reading.is_none() {
+            self.backoff.pause()
+        } else {
+            Duration::ZERO
+        };
         let first = self.joined.is_none();
         self.beside(async move {
             let result = orders::read(&registry, &keys, &trust, &id).await;
@@ -617,7 +674,9 @@ impl<'a> Loop<'a> {
 
     fn finish_leaving(&mut self) {
         let over = self.is_leaving && !self.is_finishing && self.units.values().all(|u| u.held.is_none());
-        let Some(joined) = self.joined.clone().filter(|_| over) else { return };
+        let Some(joined) = self.joined.clone().filter(|_| over) else {
+            return;
+        };
         self.is_finishing = true;
         if let Some(keeper) = self.keeper.take() {
             keeper.abort();
@@ -634,7 +693,10 @@ impl<'a> Loop<'a> {
 
     fn deadline(&self) -> Option<Instant> {
         let retry = self.units.values().filter_map(|u| u.retry_at).min();
-        let publish = self.publisher.next().filter(|_| self.joined.is_some() && !self.is_writing);
+        let publish = self
+            .publisher
+            .next()
+            .filter(|_| self.joined.is_some() && !self.is_writing);
         let publish = publish.map(|at| self.started + at);
         [retry, publish, self.later].into_iter().flatten().min()
     }

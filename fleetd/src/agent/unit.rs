@@ -73,7 +73,9 @@ impl Unit {
     }
 
     fn assignment(&self) -> Option<&Assignment> {
-        self.assigned.as_ref().and_then(|(assignment, _)| assignment.as_ref())
+        self.assigned
+            .as_ref()
+            .and_then(|(assignment, _)| assignment.as_ref())
     }
 
     /// Takes in what the registry says now.
@@ -104,7 +106,9 @@ impl Unit {
             Outcome::Superseded => {}
             Outcome::Failed(why) => {
                 self.problem = Some(why);
-                let pause = RETRY_FIRST.saturating_mul(1 << self.failures.min(6)).min(RETRY_LONGEST);
+                let pause = RETRY_FIRST
+                    .saturating_mul(1 << self.failures.min(6))
+                    .min(RETRY_LONGEST);
                 self.failures += 1;
                 self.retry_at = Some(Instant::now() + pause);
             }
@@ -125,7 +129,10 @@ impl Unit {
         }
         let assigned = self.assignment();
         if let Some((_, why)) = self.refused.as_ref().filter(|_| self.assigned.is_some()) {
-            let state = State { problem: Some(why.clone()), ..self.state(Hold::Refused) };
+            let state = State {
+                problem: Some(why.clone()),
+                ..self.state(Hold::Refused)
+            };
             return Say::This(Some(state));
         }
         match (&self.held, assigned) {
@@ -143,7 +150,11 @@ impl Unit {
 
     fn state(&self, hold: Hold) -> State {
         let unknown = Status::default();
-        let status = self.status.as_ref().filter(|_| hold == Hold::Held).unwrap_or(&unknown);
+        let status = self
+            .status
+            .as_ref()
+            .filter(|_| hold == Hold::Held)
+            .unwrap_or(&unknown);
         let record = self.held.as_ref().map(|h| h.record.clone()).unwrap_or_default();
         let is_up = matches!(status.active.as_str(), "active" | "reloading");
         let from_order = self.assignment().filter(|_| self.held.is_none());

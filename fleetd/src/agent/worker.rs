@@ -82,7 +82,9 @@ impl Worker {
     pub(crate) async fn work(mut self, plan: Plan) {
         let mut outcome = Outcome::Done;
         for step in &plan.steps {
-            let Err(trouble) = self.step(step).await else { continue };
+            let Err(trouble) = self.step(step).await else {
+                continue;
+            };
             outcome = match trouble {
                 Trouble::Refused(why) => Outcome::Refused(why),
                 Trouble::Ended(word) => Outcome::Ended(word),
@@ -110,11 +112,15 @@ impl Worker {
                 let key = self.bench.keys.content(hash);
                 let found = self.bench.registry.read(&[Select::Key(key.clone())]).await?;
                 let bytes = found.get(&key).map(|kv| kv.value.clone());
-                let bytes = bytes.ok_or_else(|| Trouble::Content(format!("content {} is not there", hash.short())))?;
+                let bytes = bytes
+                    .ok_or_else(|| Trouble::Content(format!("content {} is not there", hash.short())))?;
                 let text = String::from_utf8(bytes).map_err(|e| Trouble::Content(e.to_string()))?;
                 let file = UnitFile::parse(&text).map_err(|e| Trouble::Content(e.to_string()))?;
                 if file.hash() != *hash {
-                    return Err(Trouble::Content(format!("content {} is not what its name says", hash.short())));
+                    return Err(Trouble::Content(format!(
+                        "content {} is not what its name says",
+                        hash.short()
+                    )));
                 }
                 self.text = Some(text);
             }
@@ -133,8 +139,15 @@ impl Worker {
             }
             Step::Stop => self.stop().await?,
             Step::Write { generation, run } => {
-                let text = self.text.take().ok_or_else(|| Trouble::Content("nothing was fetched".to_owned()))?;
-                let record = Record { generation: *generation, run: *run, ..Record::default() };
+                let text = self
+                    .text
+                    .take()
+                    .ok_or_else(|| Trouble::Content("nothing was fetched".to_owned()))?;
+                let record = Record {
+                    generation: *generation,
+                    run: *run,
+                    ..Record::default()
+                };
                 self.bench.local.write(&self.unit, &text, &record)?;
                 let hash = UnitFile::parse(&text).ok().map(|f| f.hash());
                 self.holds(Some(Held { hash, record }));
@@ -150,7 +163,11 @@ impl Worker {
                 }
             }
             Step::Start { generation, run } => self.start(*generation, *run).await?,
-            Step::Note { generation, run, started } => self.remember(|record| {
+            Step::Note {
+                generation,
+                run,
+                started,
+            } => self.remember(|record| {
                 record.generation = *generation;
                 record.run = *run;
                 record.started = if *started { Started::Yes } else { Started::No };
@@ -218,7 +235,9 @@ impl Worker {
     }
 
     fn remember(&mut self, change: impl FnOnce(&mut Record)) -> Result<(), Trouble> {
-        let Some(mut held) = self.held.clone() else { return Ok(()) };
+        let Some(mut held) = self.held.clone() else {
+            return Ok(());
+        };
         change(&mut held.record);
         self.bench.local.remember(&self.unit, &held.record)?;
         self.holds(Some(held));

@@ -31,29 +31,45 @@ pub(crate) struct Known {
 ///
 /// # Errors
 /// What the user did wrong.
-pub(crate) fn decide(name: &str, body: v1::Unit, known: Option<&Known>) -> Result<(UnitName, Change), ApiError> {
+pub(crate) fn decide(
+    name: &str,
+    body: v1::Unit,
+    known: Option<&Known>,
+) -> Result<(UnitName, Change), ApiError> {
     if body.name != name {
-        let message = format!("name in URL \"{name}\" differs from unit name in request body \"{}\"", body.name);
+        let message = format!(
+            "name in URL \"{name}\" differs from unit name in request body \"{}\"",
+            body.name
+        );
         return Err(ApiError::BadRequest(message));
     }
     let unit = UnitName::parse(name).map_err(|e| ApiError::BadRequest(e.to_string()))?;
     let desired = match body.desired_state.as_str() {
         "" => None,
-        text => Some(text.parse::<DesiredState>().map_err(|e| ApiError::BadRequest(e.to_string()))?),
+        text => Some(
+            text.parse::<DesiredState>()
+                .map_err(|e| ApiError::BadRequest(e.to_string()))?,
+        ),
     };
     let has_options = !body.options.is_empty();
     let file = UnitFile::from_options(body.options).map_err(|e| ApiError::BadRequest(e.to_string()))?;
     let record = known.and_then(|k| k.record.as_ref());
 
     if known.is_none() && !has_options {
-        return Err(ApiError::Conflict("unit does not exist and options field empty".to_owned()));
+        return Err(ApiError::Conflict(
+            "unit does not exist and options field empty".to_owned(),
+        ));
     }
     if has_options && record.is_none_or(|r| r.hash != file.hash()) {
         validate(&unit, &file).map_err(|e| ApiError::BadRequest(e.to_string()))?;
         let desired = desired.unwrap_or(DesiredState::Inactive);
         refuse_template(&unit, desired)?;
         let run = record.map_or(0, |r| r.run);
-        let record = UnitRecord { hash: file.hash(), desired, run };
+        let record = UnitRecord {
+            hash: file.hash(),
+            desired,
+            run,
+        };
         return Ok((unit, Change::Create(Box::new((record, file)))));
     }
     let desired = desired
@@ -61,11 +77,15 @@ pub(crate) fn decide(name: &str, body: v1::Unit, known: Option<&Known>) -> Resul
     refuse_template(&unit, desired)?;
     let change = match record {
         None => {
-            let message = format!("what is stored of {unit} cannot be read; destroy it, or submit it with its content");
+            let message =
+                format!("what is stored of {unit} cannot be read; destroy it, or submit it with its content");
             return Err(ApiError::Conflict(message));
         }
         Some(record) if record.desired == desired => Change::Nothing,
-        Some(record) => Change::Update(UnitRecord { desired, ..record.clone() }),
+        Some(record) => Change::Update(UnitRecord {
+            desired,
+            ..record.clone()
+        }),
     };
     Ok((unit, change))
 }
@@ -76,18 +96,29 @@ pub(crate) fn decide(name: &str, body: v1::Unit, known: Option<&Known>) -> Resul
 /// For a template.
 pub(crate) fn run_again(unit: &UnitName, record: &UnitRecord) -> Result<UnitRecord, ApiError> {
     refuse_template(unit, DesiredState::Launched)?;
-    Ok(UnitRecord { desired: DesiredState::Launched, run: record.run + 1, ..record.clone() })
+    Ok(UnitRecord {
+        desired: DesiredState::Launched,
+        run: record.run + 1,
+        ..record.clone()
+    })
 }
 
 fn refuse_template(unit: &UnitName, desired: DesiredState) -> Result<(), ApiError> {
     if unit.is_template() && desired != DesiredState::Inactive {
-        return Err(ApiError::BadRequest(format!("cannot activate template \"{unit}\"")));
+        return Err(ApiError::BadRequest(format!(
+            "cannot activate template \"{unit}\""
+        )));
     }
     Ok(())
 }
 
 /// The transaction of a change; it fails if the unit is not as it was `known` any more.
-pub(crate) fn transaction(keys: &Keys, unit: &UnitName, known: Option<&Known>, change: &Change) -> Option<Txn> {
+pub(crate) fn transaction(
+    keys: &Keys,
+    unit: &UnitName,
+    known: Option<&Known>,
+    change: &Change,
+) -> Option<Txn> {
     let key = keys.unit(unit);
     let txn = Txn::new().when(match known {
         Some(known) => Precondition::Unchanged(key.clone(), known.revision),
@@ -99,7 +130,10 @@ pub(crate) fn transaction(keys: &Keys, unit: &UnitName, known: Option<&Known>, c
         // The content is put even if it is there: that is what saves it from a leader about to remove it as unused.
         Change::Create(new) => {
             let (record, file) = new.as_ref();
-            Some(txn.put(keys.content(&record.hash), file.canonical()).put(key, encode(record)))
+            Some(
+                txn.put(keys.content(&record.hash), file.canonical())
+                    .put(key, encode(record)),
+            )
         }
     }
 }
@@ -111,14 +145,29 @@ mod tests {
     use super::*;
 
     fn body(name: &str, exec: &[&str], desired: &str) -> v1::Unit {
-        let options = exec.iter().map(|e| UnitOption::new("Service", "ExecStart", *e)).collect();
-        v1::Unit { name: name.into(), options, desired_state: desired.into(), ..v1::Unit::default() }
+        let options = exec
+            .iter()
+            .map(|e| UnitOption::new("Service", "ExecStart", *e))
+            .collect();
+        v1::Unit {
+            name: name.into(),
+            options,
+            desired_state: desired.into(),
+            ..v1::Unit::default()
+        }
     }
 
     fn known(exec: &str, desired: DesiredState) -> Known {
         let options = vec![UnitOption::new("Service", "ExecStart", exec)];
         let hash = UnitFile::from_options(options).unwrap().hash();
-        Known { record: Some(UnitRecord { hash, desired, run: 3 }), revision: 7 }
+        Known {
+            record: Some(UnitRecord {
+                hash,
+                desired,
+                run: 3,
+            }),
+            revision: 7,
+        }
     }
 
     /// What a request comes to, in short words.
@@ -137,21 +186,64 @@ mod tests {
     fn the_checks_come_in_fleets_order() {
         let a = "a.service";
         let loaded = known("/bin/a", DesiredState::Loaded);
-        let garbled = Known { record: None, revision: 7 };
+        let garbled = Known {
+            record: None,
+            revision: 7,
+        };
         for (name, body, known, expected) in [
-            (a, body("b.service", &["/bin/a"], ""), None, "400 name in URL \"a.service\" differs from unit name in request body \"b.service\""),
-            ("a", body("a", &["/bin/a"], ""), None, "400 unit name must contain \".\""),
-            (a, body(a, &[], ""), None, "409 unit does not exist and options field empty"),
+            (
+                a,
+                body("b.service", &["/bin/a"], ""),
+                None,
+                "400 name in URL \"a.service\" differs from unit name in request body \"b.service\"",
+            ),
+            (
+                "a",
+                body("a", &["/bin/a"], ""),
+                None,
+                "400 unit name must contain \".\"",
+            ),
+            (
+                a,
+                body(a, &[], ""),
+                None,
+                "409 unit does not exist and options field empty",
+            ),
             (a, body(a, &["/bin/a"], ""), None, "201 inactive run 0"),
             (a, body(a, &["/bin/a"], "launched"), None, "201 launched run 0"),
             (a, body(a, &["/bin/a"], "loaded"), Some(&loaded), "204"),
-            (a, body(a, &["/bin/a"], "launched"), Some(&loaded), "204 launched run 3"),
+            (
+                a,
+                body(a, &["/bin/a"], "launched"),
+                Some(&loaded),
+                "204 launched run 3",
+            ),
             (a, body(a, &["/bin/b"], ""), Some(&loaded), "201 inactive run 3"),
-            (a, body(a, &["/bin/a"], ""), Some(&loaded), "409 must provide DesiredState to update existing unit"),
+            (
+                a,
+                body(a, &["/bin/a"], ""),
+                Some(&loaded),
+                "409 must provide DesiredState to update existing unit",
+            ),
             (a, body(a, &[], "inactive"), Some(&loaded), "204 inactive run 3"),
-            ("a@.service", body("a@.service", &["/bin/a"], "launched"), None, "400 cannot activate template \"a@.service\""),
-            (a, body(a, &[], "launched"), Some(&garbled), "409 what is stored of a.service cannot be read; destroy it, or submit it with its content"),
-            (a, body(a, &["/bin/a"], "launched"), Some(&garbled), "201 launched run 0"),
+            (
+                "a@.service",
+                body("a@.service", &["/bin/a"], "launched"),
+                None,
+                "400 cannot activate template \"a@.service\"",
+            ),
+            (
+                a,
+                body(a, &[], "launched"),
+                Some(&garbled),
+                "409 what is stored of a.service cannot be read; destroy it, or submit it with its content",
+            ),
+            (
+                a,
+                body(a, &["/bin/a"], "launched"),
+                Some(&garbled),
+                "201 launched run 0",
+            ),
         ] {
             assert_eq!(outcome(name, body, known), expected);
         }
@@ -165,7 +257,11 @@ mod tests {
             assert!(bogus.starts_with("400 "), "{bogus}");
             let mut bad = body("a.service", &["/bin/b"], "");
             bad.options.push(UnitOption::new("X-Fleet", "Global", "true"));
-            bad.options.push(UnitOption::new("X-Fleet", "MachineID", "0123456789abcdef0123456789abcdef"));
+            bad.options.push(UnitOption::new(
+                "X-Fleet",
+                "MachineID",
+                "0123456789abcdef0123456789abcdef",
+            ));
             let bad = outcome("a.service", bad, known);
             assert!(bad.starts_with("400 MachineID cannot be used with"), "{bad}");
         }

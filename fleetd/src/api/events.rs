@@ -43,15 +43,26 @@ pub(super) async fn events(
         None => {
             let gathered = gather::gather(&api.registry, &api.keys, &names).await?;
             let revision = gathered.revision;
-            let mut first: Vec<Event> = gathered.units.into_iter().flat_map(|(name, g)| as_events(name, g)).collect();
+            let mut first: Vec<Event> = gathered
+                .units
+                .into_iter()
+                .flat_map(|(name, g)| as_events(name, g))
+                .collect();
             first.push(Event::Current { revision });
             (first, revision)
         }
     };
-    let watch = api.registry.watch(Select::Prefix(api.keys.root().to_owned()), after + 1).await?;
+    let watch = api
+        .registry
+        .watch(Select::Prefix(api.keys.root().to_owned()), after + 1)
+        .await?;
     let (sender, receiver) = mpsc::channel(BUFFER);
     let ping = api.ping;
-    let follower = Follower { api, names, contents: BTreeMap::new() };
+    let follower = Follower {
+        api,
+        names,
+        contents: BTreeMap::new(),
+    };
     tokio::spawn(follower.follow(first, after, watch, sender));
     let events = stream::unfold(receiver, |mut receiver| async move {
         let (revision, event) = receiver.recv().await?;
@@ -61,9 +72,19 @@ pub(super) async fn events(
 }
 
 fn since(parameters: &[(String, String)], headers: &HeaderMap) -> Result<Option<Revision>, ApiError> {
-    let resumed = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let given = parameters.iter().find(|(name, _)| name == "since").map(|(_, value)| value.clone());
-    let bad = |text: &str| ApiError::BadRequest(format!("since must be a revision, a number from 0, got \"{text}\""));
+    let resumed = headers
+        .get("last-event-id")
+        .and_then(|v| v.to_str().ok())
+        .map(str::to_owned);
+    let given = parameters
+        .iter()
+        .find(|(name, _)| name == "since")
+        .map(|(_, value)| value.clone());
+    let bad = |text: &str| {
+        ApiError::BadRequest(format!(
+            "since must be a revision, a number from 0, got \"{text}\""
+        ))
+    };
     let parse = |text: String| match text.parse::<Revision>() {
         Ok(revision) if revision >= 0 => Ok(revision),
         _ => Err(bad(&text)),
@@ -80,7 +101,10 @@ fn message(revision: Revision, event: &Event) -> sse::Event {
         Event::Current { .. } => "current",
     };
     let data = String::from_utf8(crate::registry::encode(event)).unwrap_or_default();
-    sse::Event::default().id(revision.to_string()).event(kind).data(data)
+    sse::Event::default()
+        .id(revision.to_string())
+        .event(kind)
+        .data(data)
 }
 
 /// The unit as it stands, told in events. What is not there is told too: a client that resumes may think it is.
@@ -90,12 +114,27 @@ fn as_events(name: UnitName, gathering: Gathering) -> Vec<Event> {
         Some(view) => (Some(view.unit.clone()), view.generation, view.global),
         None => (None, 0, false),
     };
-    let mut events = vec![Event::Unit { name: name.clone(), unit, generation, global }];
+    let mut events = vec![Event::Unit {
+        name: name.clone(),
+        unit,
+        generation,
+        global,
+    }];
     let (placement, verdict) = view.map(|v| (v.placement, v.verdict)).unwrap_or_default();
-    events.push(Event::Placement { name: name.clone(), placement });
-    events.push(Event::Verdict { name: name.clone(), verdict });
+    events.push(Event::Placement {
+        name: name.clone(),
+        placement,
+    });
+    events.push(Event::Verdict {
+        name: name.clone(),
+        verdict,
+    });
     for copy in copies {
-        events.push(Event::State { name: name.clone(), machine: copy.machine, state: copy.state });
+        events.push(Event::State {
+            name: name.clone(),
+            machine: copy.machine,
+            state: copy.state,
+        });
     }
     events
 }
@@ -146,8 +185,11 @@ impl Follower {
     async fn translate(&mut self, batch: &Batch) -> Result<Vec<Event>, RegistryError> {
         let mut events = Vec::new();
         for change in &batch.changes {
-            let Some(key) = self.api.keys.parse(change.key()) else { continue };
-            let (Key::Unit(name) | Key::Schedule(name) | Key::Verdict(name) | Key::State(_, name)) = &key else {
+            let Some(key) = self.api.keys.parse(change.key()) else {
+                continue;
+            };
+            let (Key::Unit(name) | Key::Schedule(name) | Key::Verdict(name) | Key::State(_, name)) = &key
+            else {
                 continue;
             };
             if !self.names.is_empty() && !self.names.contains(name) {
@@ -159,9 +201,19 @@ impl Follower {
             };
             events.push(match key {
                 Key::Unit(name) => self.unit(name, kv).await?,
-                Key::Schedule(name) => Event::Placement { name, placement: read(kv) },
-                Key::Verdict(name) => Event::Verdict { name, verdict: read(kv) },
-                Key::State(machine, name) => Event::State { name, machine, state: read(kv) },
+                Key::Schedule(name) => Event::Placement {
+                    name,
+                    placement: read(kv),
+                },
+                Key::Verdict(name) => Event::Verdict {
+                    name,
+                    verdict: read(kv),
+                },
+                Key::State(machine, name) => Event::State {
+                    name,
+                    machine,
+                    state: read(kv),
+                },
                 _ => continue,
             });
         }
@@ -173,13 +225,22 @@ impl Follower {
         let mut global = false;
         if let Some(record) = &unit {
             if !self.contents.contains_key(&record.hash) {
-                let found = self.api.registry.read(&[Select::Key(self.api.keys.content(&record.hash))]).await?;
+                let found = self
+                    .api
+                    .registry
+                    .read(&[Select::Key(self.api.keys.content(&record.hash))])
+                    .await?;
                 let file = gather::content(&self.api.keys, &found, &record.hash);
                 self.contents.insert(record.hash, file);
             }
             global = is_global(&name, self.contents.get(&record.hash).and_then(Option::as_ref));
         }
-        Ok(Event::Unit { name, unit, generation: kv.map_or(0, |kv| kv.mod_revision), global })
+        Ok(Event::Unit {
+            name,
+            unit,
+            generation: kv.map_or(0, |kv| kv.mod_revision),
+            global,
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use units::{CopyView, Hash, MachineId, MachineRecord, Requirements, UnitFile, UnitName, UnitRecord, UnitView};
+use units::{
+    CopyView, Hash, MachineId, MachineRecord, Requirements, UnitFile, UnitName, UnitRecord, UnitView,
+};
 
 use crate::registry::keys::{Key, Keys};
 use crate::registry::{KeyValue, RegistryError, Revision, Select, SharedRegistry, Snapshot};
@@ -51,8 +53,14 @@ pub(crate) async fn gather(
         let is_whole = machines.keys().eq(self::machines(keys, &found).keys())
             && hashes == self::hashes(keys, &found, names);
         if is_whole {
-            let units = names.iter().map(|name| (name.clone(), one(keys, &found, name))).collect();
-            return Ok(Gathered { revision: found.revision, units });
+            let units = names
+                .iter()
+                .map(|name| (name.clone(), one(keys, &found, name)))
+                .collect();
+            return Ok(Gathered {
+                revision: found.revision,
+                units,
+            });
         }
         snapshot = found;
     }
@@ -79,11 +87,16 @@ pub(crate) fn machines(keys: &Keys, snapshot: &Snapshot) -> BTreeMap<MachineId, 
 
 fn hashes(keys: &Keys, snapshot: &Snapshot, names: &BTreeSet<UnitName>) -> BTreeSet<Hash> {
     let record = |name| read::<UnitRecord>(snapshot, &keys.unit(name));
-    names.iter().filter_map(|name| record(name).map(|r| r.hash)).collect()
+    names
+        .iter()
+        .filter_map(|name| record(name).map(|r| r.hash))
+        .collect()
 }
 
 fn read<T: serde::de::DeserializeOwned>(snapshot: &Snapshot, key: &str) -> Option<T> {
-    snapshot.get(key).and_then(|kv| serde_json::from_slice(&kv.value).ok())
+    snapshot
+        .get(key)
+        .and_then(|kv| serde_json::from_slice(&kv.value).ok())
 }
 
 /// The text of a content, if it is there and can be read.
@@ -94,7 +107,8 @@ pub(crate) fn content(keys: &Keys, snapshot: &Snapshot, hash: &Hash) -> Option<U
 
 /// Whether a unit of this content is global.
 pub(crate) fn is_global(name: &UnitName, file: Option<&UnitFile>) -> bool {
-    file.and_then(|f| Requirements::parse(name, f).ok()).is_some_and(|p| p.requirements.global)
+    file.and_then(|f| Requirements::parse(name, f).ok())
+        .is_some_and(|p| p.requirements.global)
 }
 
 fn one(keys: &Keys, snapshot: &Snapshot, name: &UnitName) -> Gathering {
@@ -104,7 +118,12 @@ fn one(keys: &Keys, snapshot: &Snapshot, name: &UnitName) -> Gathering {
         let state = read(snapshot, &keys.state(&id, name));
         if assignment.is_some() || state.is_some() {
             let address = record.map(|r| r.address).unwrap_or_default();
-            copies.push(CopyView { machine: id, address, assignment, state });
+            copies.push(CopyView {
+                machine: id,
+                address,
+                assignment,
+                state,
+            });
         }
     }
     let view = snapshot.get(&keys.unit(name)).and_then(|kv| {

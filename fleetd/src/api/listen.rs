@@ -29,7 +29,10 @@ pub fn from_systemd() -> io::Result<Vec<Listener>> {
     sd_notify::listen_fds()?.map(adopt).collect()
 }
 
-#[expect(unsafe_code, reason = "a descriptor that systemd passes has no owner until somebody takes it")]
+#[expect(
+    unsafe_code,
+    reason = "a descriptor that systemd passes has no owner until somebody takes it"
+)]
 fn adopt(fd: RawFd) -> io::Result<Listener> {
     // SAFETY: sd_notify::listen_fds checked that systemd passed this descriptor to this very process, and it is called
     // once, before anything else could have taken it.
@@ -71,7 +74,11 @@ impl Listener {
         match self {
             Self::Unix(l) => {
                 let address = l.local_addr().ok();
-                address.and_then(|a| a.as_pathname().map(PathBuf::from)).unwrap_or_default().display().to_string()
+                address
+                    .and_then(|a| a.as_pathname().map(PathBuf::from))
+                    .unwrap_or_default()
+                    .display()
+                    .to_string()
             }
             Self::Tcp(l) => l.local_addr().map(|a| a.to_string()).unwrap_or_default(),
         }

@@ -55,7 +55,14 @@ impl Api {
     /// An API with fleet's default page size.
     pub fn new(registry: SharedRegistry, keys: Keys, trust: Arc<Trust>) -> Self {
         let pages = Arc::default();
-        Self { registry, keys, trust, page_size: 100, ping: Duration::from_secs(15), pages }
+        Self {
+            registry,
+            keys,
+            trust,
+            page_size: 100,
+            ping: Duration::from_secs(15),
+            pages,
+        }
     }
 
     /// Every route.
@@ -87,7 +94,9 @@ impl Api {
 
     /// Refuses what would be written into a registry that is not to be believed.
     fn believe(&self) -> Result<(), ApiError> {
-        self.trust.doubt().map_or(Ok(()), |doubt| Err(ApiError::Unavailable(doubt.to_string())))
+        self.trust
+            .doubt()
+            .map_or(Ok(()), |doubt| Err(ApiError::Unavailable(doubt.to_string())))
     }
 }
 

@@ -31,7 +31,11 @@ impl Page {
             [one] => one,
             _ => return Err(ApiError::BadRequest("too many values for page token".to_owned())),
         };
-        let bad = || ApiError::BadRequest(format!("invalid page token \"{token}\": expected one that fleetd gave"));
+        let bad = || {
+            ApiError::BadRequest(format!(
+                "invalid page token \"{token}\": expected one that fleetd gave"
+            ))
+        };
         let bytes = decode(token).ok_or_else(bad)?;
         let page = Self {
             limit: u16::from_le_bytes([bytes[0], bytes[1]]),
@@ -41,7 +45,9 @@ impl Page {
             return Err(ApiError::BadRequest(format!("token limit must be {limit}")));
         }
         if page.number == 0 {
-            return Err(ApiError::BadRequest("token page must be greater than zero".to_owned()));
+            return Err(ApiError::BadRequest(
+                "token page must be greater than zero".to_owned(),
+            ));
         }
         Ok(page)
     }
@@ -50,7 +56,11 @@ impl Page {
     /// exact multiple of the limit is followed by an empty page.
     pub(crate) fn cut<T>(self, all: Vec<T>) -> (Vec<T>, String) {
         let limit = usize::from(self.limit.max(1));
-        let entries: Vec<T> = all.into_iter().skip(limit * (usize::from(self.number) - 1)).take(limit).collect();
+        let entries: Vec<T> = all
+            .into_iter()
+            .skip(limit * (usize::from(self.number) - 1))
+            .take(limit)
+            .collect();
         let next = match self.number.checked_add(1) {
             Some(number) if entries.len() == limit => encode(Self { number, ..self }),
             _ => String::new(),
@@ -80,7 +90,9 @@ fn decode(token: &str) -> Option<[u8; 4]> {
         bits = (bits << 6) | u64::try_from(value).ok()?;
     }
     // The last digit carries four bits that no byte needs.
-    (bits & 15 == 0).then(|| u32::try_from(bits >> 4).map(u32::to_be_bytes).ok()).flatten()
+    (bits & 15 == 0)
+        .then(|| u32::try_from(bits >> 4).map(u32::to_be_bytes).ok())
+        .flatten()
 }
 
 /// Listings whose further pages may be asked for.
@@ -100,7 +112,9 @@ impl Pages {
     /// What the first page of `listing` was made from, if that was not long ago.
     pub(crate) fn kept(&self, listing: &str) -> Option<Snapshot> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(listing).filter(|(since, _)| since.elapsed() < KEPT).map(|(_, snapshot)| snapshot.clone())
+        kept.get(listing)
+            .filter(|(since, _)| since.elapsed() < KEPT)
+            .map(|(_, snapshot)| snapshot.clone())
     }
 }
 
@@ -110,7 +124,13 @@ mod tests {
 
     #[test]
     fn tokens_are_fleets_byte_for_byte() {
-        assert_eq!(encode(Page { limit: 100, number: 11852 }), "ZABMLg==");
+        assert_eq!(
+            encode(Page {
+                limit: 100,
+                number: 11852
+            }),
+            "ZABMLg=="
+        );
         for (limit, number) in [(100, 2), (1, 1), (65535, 65535), (256, 77)] {
             let page = Page { limit, number };
             assert_eq!(Page::parse(&[encode(page)], limit).unwrap(), page);
@@ -127,8 +147,17 @@ mod tests {
             }
         };
         assert_eq!(message(&["a", "b"]), "too many values for page token");
-        assert_eq!(message(&[&encode(Page { limit: 50, number: 1 })]), "token limit must be 100");
-        assert_eq!(message(&[&encode(Page { limit: 100, number: 0 })]), "token page must be greater than zero");
+        assert_eq!(
+            message(&[&encode(Page { limit: 50, number: 1 })]),
+            "token limit must be 100"
+        );
+        assert_eq!(
+            message(&[&encode(Page {
+                limit: 100,
+                number: 0
+            })]),
+            "token page must be greater than zero"
+        );
         for bad in ["", "==", "ZABMLg", "ZABML!==", "ZABMLh==", "ZABMLgAA"] {
             assert!(message(&[bad]).starts_with("invalid page token"), "{bad}");
         }

@@ -23,7 +23,11 @@ pub(crate) const TRIES: usize = 10;
 type Parameters = Query<Vec<(String, String)>>;
 
 fn values(parameters: &[(String, String)], name: &str) -> Vec<String> {
-    parameters.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect()
+    parameters
+        .iter()
+        .filter(|(n, _)| n == name)
+        .map(|(_, v)| v.clone())
+        .collect()
 }
 
 pub(super) async fn only_get() -> ApiError {
@@ -39,7 +43,11 @@ async fn listing<T>(
     entries: impl FnOnce(&Snapshot) -> Vec<T>,
 ) -> Result<(Vec<T>, String), ApiError> {
     let page = Page::parse(&values(parameters, "nextPageToken"), api.page_size)?;
-    let kept = if page.number > 1 { api.pages.kept(name) } else { None };
+    let kept = if page.number > 1 {
+        api.pages.kept(name)
+    } else {
+        None
+    };
     let snapshot = match kept {
         Some(snapshot) => snapshot,
         None => api.registry.read(what).await?,
@@ -51,8 +59,17 @@ async fn listing<T>(
     Ok((entries, next))
 }
 
-pub(super) async fn units(State(api): State<Api>, Query(parameters): Parameters) -> Result<Json<v1::UnitPage>, ApiError> {
-    let what = [api.keys.units(), api.keys.contents(), api.keys.schedules(), api.keys.agents()].map(Select::Prefix);
+pub(super) async fn units(
+    State(api): State<Api>,
+    Query(parameters): Parameters,
+) -> Result<Json<v1::UnitPage>, ApiError> {
+    let what = [
+        api.keys.units(),
+        api.keys.contents(),
+        api.keys.schedules(),
+        api.keys.agents(),
+    ]
+    .map(Select::Prefix);
     let keys = api.keys.clone();
     let all = |snapshot: &Snapshot| {
         let mut contents = BTreeMap::new();
@@ -60,10 +77,15 @@ pub(super) async fn units(State(api): State<Api>, Query(parameters): Parameters)
             Some(Key::Unit(name)) => Some(name),
             _ => None,
         });
-        names.map(|name| render(&keys, snapshot, &name, &mut contents)).collect()
+        names
+            .map(|name| render(&keys, snapshot, &name, &mut contents))
+            .collect()
     };
     let (units, next_page_token) = listing(&api, "units", &parameters, &what, all).await?;
-    Ok(Json(v1::UnitPage { units, next_page_token }))
+    Ok(Json(v1::UnitPage {
+        units,
+        next_page_token,
+    }))
 }
 
 /// A unit as v1 shows it. One whose record cannot be read is listed all the same: what cannot be seen cannot be removed.
@@ -73,13 +95,24 @@ fn render(
     name: &UnitName,
     contents: &mut BTreeMap<units::Hash, Option<UnitFile>>,
 ) -> v1::Unit {
-    let value = snapshot.get(&keys.unit(name)).map(|kv| kv.value.as_slice()).unwrap_or_default();
+    let value = snapshot
+        .get(&keys.unit(name))
+        .map(|kv| kv.value.as_slice())
+        .unwrap_or_default();
     let Ok(record) = serde_json::from_slice::<UnitRecord>(value) else {
-        return v1::Unit { name: name.to_string(), ..v1::Unit::default() };
+        return v1::Unit {
+            name: name.to_string(),
+            ..v1::Unit::default()
+        };
     };
-    let file = contents.entry(record.hash).or_insert_with(|| gather::content(keys, snapshot, &record.hash)).as_ref();
+    let file = contents
+        .entry(record.hash)
+        .or_insert_with(|| gather::content(keys, snapshot, &record.hash))
+        .as_ref();
     let home = snapshot.get(&keys.schedule(name));
-    let home = home.and_then(|kv| serde_json::from_slice::<units::Placement>(&kv.value).ok()).map(|p| p.machine);
+    let home = home
+        .and_then(|kv| serde_json::from_slice::<units::Placement>(&kv.value).ok())
+        .map(|p| p.machine);
     let state = home.and_then(|id| snapshot.get(&keys.state(&id, name)));
     let state = state.and_then(|kv| serde_json::from_slice::<units::State>(&kv.value).ok());
     let current = match state {
@@ -107,7 +140,9 @@ pub(super) async fn unit(
         Method::GET | Method::HEAD => get(&api, &name).await,
         Method::PUT => put(&api, &name, &headers, &body).await,
         Method::DELETE => delete(&api, &name).await,
-        _ => Err(ApiError::Method("only GET, PUT and DELETE supported against this resource")),
+        _ => Err(ApiError::Method(
+            "only GET, PUT and DELETE supported against this resource",
+        )),
     }
 }
 
@@ -125,12 +160,23 @@ async fn get(api: &Api, name: &str) -> Result<Response, ApiError> {
         // It may be there and be unreadable.
         let found = api.registry.read(&[Select::Key(api.keys.unit(&unit))]).await?;
         found.get(&api.keys.unit(&unit)).ok_or_else(missing)?;
-        return Ok(Json(v1::Unit { name: name.to_owned(), ..v1::Unit::default() }).into_response());
+        return Ok(Json(v1::Unit {
+            name: name.to_owned(),
+            ..v1::Unit::default()
+        })
+        .into_response());
     };
-    let content = api.registry.read(&[Select::Key(api.keys.content(&view.unit.hash))]).await?;
+    let content = api
+        .registry
+        .read(&[Select::Key(api.keys.content(&view.unit.hash))])
+        .await?;
     let options = gather::content(&api.keys, &content, &view.unit.hash);
     let home = view.placement.as_ref().map(|p| p.machine);
-    let state = view.copies.iter().find(|c| Some(c.machine) == home).and_then(|c| c.state.as_ref());
+    let state = view
+        .copies
+        .iter()
+        .find(|c| Some(c.machine) == home)
+        .and_then(|c| c.state.as_ref());
     let current = match state {
         // As in fleet: a single answer about a global unit says nothing of a current state.
         _ if view.global => "",
@@ -184,7 +230,9 @@ async fn put(api: &Api, name: &str, headers: &HeaderMap, body: &Bytes) -> Result
             return Ok(with_revision(revision, status));
         }
     }
-    Err(ApiError::Conflict(format!("{name} is being changed by others all the time; try again")))
+    Err(ApiError::Conflict(format!(
+        "{name} is being changed by others all the time; try again"
+    )))
 }
 
 fn describe(change: &change::Change) -> String {
@@ -198,13 +246,24 @@ fn describe(change: &change::Change) -> String {
 fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let types: Vec<_> = headers.get_all(header::CONTENT_TYPE).iter().collect();
     let [one] = types.as_slice() else {
-        return Err(ApiError::MediaType(format!("expected 1 Content-Type, got {}", types.len())));
+        return Err(ApiError::MediaType(format!(
+            "expected 1 Content-Type, got {}",
+            types.len()
+        )));
     };
-    let essence = one.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = one
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
-        Err(ApiError::MediaType("only acceptable Content-Type is application/json".to_owned()))
+        Err(ApiError::MediaType(
+            "only acceptable Content-Type is application/json".to_owned(),
+        ))
     }
 }
 
@@ -215,19 +274,25 @@ async fn delete(api: &Api, name: &str) -> Result<Response, ApiError> {
         let (known, _) = known(api, &unit).await?;
         let known = known.ok_or(ApiError::NotFound("unit does not exist"))?;
         let key = api.keys.unit(&unit);
-        let txn = Txn::new().when(Precondition::Unchanged(key.clone(), known.revision)).delete(key);
+        let txn = Txn::new()
+            .when(Precondition::Unchanged(key.clone(), known.revision))
+            .delete(key);
         if let Commit::Applied(revision) = api.registry.commit(txn).await? {
             tracing::info!(%unit, revision, "destroyed a unit as asked");
             return Ok(with_revision(revision, StatusCode::NO_CONTENT));
         }
     }
-    Err(ApiError::Conflict(format!("{name} is being changed by others all the time; try again")))
+    Err(ApiError::Conflict(format!(
+        "{name} is being changed by others all the time; try again"
+    )))
 }
 
 /// Every word of an agent about a unit it has.
 fn all_states(keys: &Keys, snapshot: &Snapshot) -> BTreeMap<(UnitName, MachineId), v1::UnitState> {
     let state = |kv: &crate::registry::KeyValue| {
-        let Some(Key::State(machine, unit)) = keys.parse(&kv.key) else { return None };
+        let Some(Key::State(machine, unit)) = keys.parse(&kv.key) else {
+            return None;
+        };
         let state: units::State = serde_json::from_slice(&kv.value).ok()?;
         let hash = state.hash.filter(|_| state.hold == Hold::Held)?;
         let shown = v1::UnitState {
@@ -247,7 +312,12 @@ pub(super) async fn states(
     State(api): State<Api>,
     Query(parameters): Parameters,
 ) -> Result<Json<v1::UnitStatePage>, ApiError> {
-    let filter = |name: &str| values(&parameters, name).into_iter().next().filter(|v| !v.is_empty());
+    let filter = |name: &str| {
+        values(&parameters, name)
+            .into_iter()
+            .next()
+            .filter(|v| !v.is_empty())
+    };
     let (unit, machine) = (filter("unitName"), filter("machineID"));
     let keys = api.keys.clone();
     let all = |snapshot: &Snapshot| {
@@ -257,9 +327,18 @@ pub(super) async fn states(
         all_states(&keys, snapshot).into_values().filter(wanted).collect()
     };
     let name = format!("state {unit:?} {machine:?}");
-    let (states, next_page_token) =
-        listing(&api, &name, &parameters, &[Select::Prefix(api.keys.agents())], all).await?;
-    Ok(Json(v1::UnitStatePage { states, next_page_token }))
+    let (states, next_page_token) = listing(
+        &api,
+        &name,
+        &parameters,
+        &[Select::Prefix(api.keys.agents())],
+        all,
+    )
+    .await?;
+    Ok(Json(v1::UnitStatePage {
+        states,
+        next_page_token,
+    }))
 }
 
 pub(super) async fn state(
@@ -270,7 +349,11 @@ pub(super) async fn state(
     let unit = UnitName::parse(&name).map_err(|_| missing())?;
     let snapshot = api.registry.read(&[Select::Prefix(api.keys.agents())]).await?;
     let states = all_states(&api.keys, &snapshot);
-    states.into_iter().find(|((u, _), _)| *u == unit).map(|(_, state)| Json(state)).ok_or_else(missing)
+    states
+        .into_iter()
+        .find(|((u, _), _)| *u == unit)
+        .map(|(_, state)| Json(state))
+        .ok_or_else(missing)
 }
 
 pub(super) async fn machines(
@@ -290,7 +373,10 @@ pub(super) async fn machines(
             .collect()
     };
     let (machines, next_page_token) = listing(&api, "machines", &parameters, &what, all).await?;
-    Ok(Json(v1::MachinePage { machines, next_page_token }))
+    Ok(Json(v1::MachinePage {
+        machines,
+        next_page_token,
+    }))
 }
 
 /// Machines with a sign of life, by id.
@@ -300,5 +386,10 @@ pub(super) fn present(keys: &Keys, snapshot: &Snapshot) -> BTreeMap<MachineId, O
         Some(Key::Presence(id)) => Some(id),
         _ => None,
     };
-    snapshot.kvs.iter().filter_map(id).map(|id| (id, records.remove(&id).flatten())).collect()
+    snapshot
+        .kvs
+        .iter()
+        .filter_map(id)
+        .map(|id| (id, records.remove(&id).flatten()))
+        .collect()
 }

@@ -29,10 +29,20 @@ pub(super) async fn units(State(api): State<Api>) -> Result<Json<Units>, ApiErro
     let snapshot = api.registry.read(&what).await?;
     let mut units = Vec::new();
     for kv in &snapshot.kvs {
-        let Some(Key::Unit(name)) = keys.parse(&kv.key) else { continue };
-        let Ok(unit) = serde_json::from_slice::<UnitRecord>(&kv.value) else { continue };
+        let Some(Key::Unit(name)) = keys.parse(&kv.key) else {
+            continue;
+        };
+        let Ok(unit) = serde_json::from_slice::<UnitRecord>(&kv.value) else {
+            continue;
+        };
         let file = content(keys, &snapshot, &unit.hash);
-        let value = |key: &str| snapshot.get(key).map(|kv| kv.value.as_slice()).unwrap_or_default().to_vec();
+        let value = |key: &str| {
+            snapshot
+                .get(key)
+                .map(|kv| kv.value.as_slice())
+                .unwrap_or_default()
+                .to_vec()
+        };
         units.push(UnitView {
             revision: snapshot.revision,
             generation: kv.mod_revision,
@@ -45,10 +55,16 @@ pub(super) async fn units(State(api): State<Api>) -> Result<Json<Units>, ApiErro
             name,
         });
     }
-    Ok(Json(Units { revision: snapshot.revision, units }))
+    Ok(Json(Units {
+        revision: snapshot.revision,
+        units,
+    }))
 }
 
-pub(super) async fn unit(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<UnitView>, ApiError> {
+pub(super) async fn unit(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<UnitView>, ApiError> {
     let unit = existing(&name)?;
     let gathered = gather::gather(&api.registry, &api.keys, &[unit].into()).await?;
     let view = gathered.units.into_values().next().and_then(|g| g.view);
@@ -70,13 +86,20 @@ pub(super) async fn run(State(api): State<Api>, Path(name): Path<String>) -> Res
         let unreadable = || ApiError::Conflict(format!("what is stored of {unit} cannot be read"));
         let record = change::run_again(&unit, known.record.as_ref().ok_or_else(unreadable)?)?;
         let run = record.run;
-        let Some(txn) = change::transaction(&api.keys, &unit, Some(&known), &Change::Update(record)) else { continue };
+        let Some(txn) = change::transaction(&api.keys, &unit, Some(&known), &Change::Update(record)) else {
+            continue;
+        };
         if let Commit::Applied(revision) = api.registry.commit(txn).await? {
             tracing::info!(%unit, revision, run, "runs a unit again as asked");
-            return Ok(with_revision(revision, (StatusCode::CREATED, Json(Run { run })).into_response()));
+            return Ok(with_revision(
+                revision,
+                (StatusCode::CREATED, Json(Run { run })).into_response(),
+            ));
         }
     }
-    Err(ApiError::Conflict(format!("{name} is being changed by others all the time; try again")))
+    Err(ApiError::Conflict(format!(
+        "{name} is being changed by others all the time; try again"
+    )))
 }
 
 #[derive(Debug, Serialize)]
@@ -104,7 +127,10 @@ pub(super) async fn machines(State(api): State<Api>) -> Result<Json<Machines>, A
         record,
     };
     let machines = records.filter_map(|(_, record)| record).map(view).collect();
-    Ok(Json(Machines { revision: snapshot.revision, machines }))
+    Ok(Json(Machines {
+        revision: snapshot.revision,
+        machines,
+    }))
 }
 
 #[derive(Debug, Serialize)]
@@ -115,11 +141,21 @@ pub(super) struct Leader {
 
 /// Who leads at the moment.
 pub(super) async fn leader(State(api): State<Api>) -> Result<Json<Leader>, ApiError> {
-    let what = [Select::Key(api.keys.leader()), Select::Prefix(api.keys.machines())];
+    let what = [
+        Select::Key(api.keys.leader()),
+        Select::Prefix(api.keys.machines()),
+    ];
     let snapshot = api.registry.read(&what).await?;
-    let machine = snapshot.get(&api.keys.leader()).map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
+    let machine = snapshot
+        .get(&api.keys.leader())
+        .map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
     let records = gather::machines(&api.keys, &snapshot);
-    let record = machine.as_deref().and_then(|id| units::MachineId::parse(id).ok()).and_then(|id| records.get(&id));
-    let address = record.and_then(|r| r.as_ref().map(|r| r.address.clone())).unwrap_or_default();
+    let record = machine
+        .as_deref()
+        .and_then(|id| units::MachineId::parse(id).ok())
+        .and_then(|id| records.get(&id));
+    let address = record
+        .and_then(|r| r.as_ref().map(|r| r.address.clone()))
+        .unwrap_or_default();
     Ok(Json(Leader { machine, address }))
 }

@@ -24,7 +24,10 @@ pub fn parse(text: &str, name: &str) -> Result<Values, ConfigError> {
             continue;
         }
         let origin = format!("{name} line {}", index + 1);
-        let syntax = |why: &str| ConfigError::Syntax { origin: origin.clone(), why: why.to_owned() };
+        let syntax = |why: &str| ConfigError::Syntax {
+            origin: origin.clone(),
+            why: why.to_owned(),
+        };
         if line.starts_with('[') {
             return Err(syntax("sections have no meaning here: expected key=value"));
         }
@@ -44,13 +47,16 @@ fn value(text: &str) -> Result<String, String> {
         let end = text.find(['#', ';']).unwrap_or(text.len());
         return Ok(text[..end].trim_end().to_owned());
     }
-    let table: toml::Table =
-        format!("value = {text}").parse().map_err(|e: toml::de::Error| format!("the value {}", e.message()))?;
+    let table: toml::Table = format!("value = {text}")
+        .parse()
+        .map_err(|e: toml::de::Error| format!("the value {}", e.message()))?;
     match table.get("value") {
         Some(toml::Value::String(text)) => Ok(text.clone()),
         Some(toml::Value::Array(items)) => {
             let items: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
-            items.map(|items| items.join(",")).ok_or_else(|| "expected a list of quoted texts".to_owned())
+            items
+                .map(|items| items.join(","))
+                .ok_or_else(|| "expected a list of quoted texts".to_owned())
         }
         _ => Err("expected a text or a list".to_owned()),
     }
@@ -88,7 +94,10 @@ mod tests {
     fn what_is_no_assignment_is_an_error_with_its_line() {
         for (text, expected) in [
             ("a=1\nhello", "f line 2: expected key=value"),
-            ("[fleet]\na=1", "f line 1: sections have no meaning here: expected key=value"),
+            (
+                "[fleet]\na=1",
+                "f line 1: sections have no meaning here: expected key=value",
+            ),
             ("=1", "f line 1: expected a key before the ="),
         ] {
             assert_eq!(get(text).unwrap_err(), expected);

@@ -59,7 +59,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             verbosity: 0,
-            etcd_servers: vec!["http://127.0.0.1:2379".to_owned(), "http://127.0.0.1:4001".to_owned()],
+            etcd_servers: vec![
+                "http://127.0.0.1:2379".to_owned(),
+                "http://127.0.0.1:4001".to_owned(),
+            ],
             etcd_username: String::new(),
             etcd_password: String::new(),
             etcd_cafile: None,
@@ -125,9 +128,18 @@ pub enum ConfigError {
 
 /// Keys of fleet 1.0 that have nothing to act on here, with the reason.
 const WITHOUT_EFFECT: [(&str, &str); 6] = [
-    ("etcd_request_timeout", "requests to etcd have deadlines of their own"),
-    ("engine_reconcile_interval", "the engine acts on events, there is no interval"),
-    ("disable_watches", "the agent watches one narrow prefix, which costs nothing at rest"),
+    (
+        "etcd_request_timeout",
+        "requests to etcd have deadlines of their own",
+    ),
+    (
+        "engine_reconcile_interval",
+        "the engine acts on events, there is no interval",
+    ),
+    (
+        "disable_watches",
+        "the agent watches one narrow prefix, which costs nothing at rest",
+    ),
     ("enable_grpc", "machines hear of their units from etcd alone"),
     ("verify_units", "units are not signed"),
     ("authorized_keys_file", "units are not signed"),
@@ -144,13 +156,22 @@ impl Config {
             Ok(text) => file::parse(&text, &file.display().to_string())?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.is_none() => Values::new(),
             Err(e) => {
-                return Err(ConfigError::Unreadable { path: file.display().to_string(), why: e.to_string() });
+                return Err(ConfigError::Unreadable {
+                    path: file.display().to_string(),
+                    why: e.to_string(),
+                });
             }
         };
         // As in fleet a variable counts although it is empty.
         for (variable, text) in environment {
             if let Some(key) = variable.strip_prefix("FLEET_") {
-                values.insert(key.to_ascii_lowercase(), Value { text: text.clone(), origin: variable.clone() });
+                values.insert(
+                    key.to_ascii_lowercase(),
+                    Value {
+                        text: text.clone(),
+                        origin: variable.clone(),
+                    },
+                );
             }
         }
         Self::from_values(values)
@@ -173,10 +194,20 @@ impl Config {
         let wrong = |expected: &str| ConfigError::Value {
             origin: value.origin.clone(),
             key: key.to_owned(),
-            text: if key == "etcd_password" { "…".to_owned() } else { text.to_owned() },
+            text: if key == "etcd_password" {
+                "…".to_owned()
+            } else {
+                text.to_owned()
+            },
             expected: expected.to_owned(),
         };
-        let path = || if text.is_empty() { None } else { Some(PathBuf::from(text)) };
+        let path = || {
+            if text.is_empty() {
+                None
+            } else {
+                Some(PathBuf::from(text))
+            }
+        };
         match key {
             "verbosity" => self.verbosity = text.parse().map_err(|_| wrong("a number from 0"))?,
             "etcd_servers" => {
@@ -203,7 +234,9 @@ impl Config {
                 }
                 text.clone_into(&mut self.public_ip);
             }
-            "metadata" => self.metadata = parse_metadata(text).map_err(|e| wrong(&format!("key=value,… ({e})")))?,
+            "metadata" => {
+                self.metadata = parse_metadata(text).map_err(|e| wrong(&format!("key=value,… ({e})")))?
+            }
             "agent_ttl" => {
                 let ttl = span::parse(text).ok_or_else(|| wrong("a span such as 15s or 1m30s"))?;
                 if !(Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&ttl) {
@@ -217,7 +250,9 @@ impl Config {
             }
             "disable_engine" => self.disable_engine = boolean(text).ok_or_else(|| wrong("true or false"))?,
             "units_directory" => {
-                self.units_directory = path().filter(|p| p.is_absolute()).ok_or_else(|| wrong("an absolute path"))?;
+                self.units_directory = path()
+                    .filter(|p| p.is_absolute())
+                    .ok_or_else(|| wrong("an absolute path"))?;
             }
             "api_socket" => self.api_socket = path(),
             "systemd_user" if boolean(text) == Some(false) => {}
@@ -225,7 +260,8 @@ impl Config {
             _ => {
                 let known = WITHOUT_EFFECT.iter().find(|(k, _)| *k == key);
                 let why = known.map_or("no such key", |(_, why)| why);
-                self.warnings.push(format!("{}: {key} has no effect: {why}", value.origin));
+                self.warnings
+                    .push(format!("{}: {key} has no effect: {why}", value.origin));
             }
         }
         Ok(())
@@ -235,7 +271,9 @@ impl Config {
 /// Comma-separated, as a bare list or with brackets and quotes.
 fn list(text: &str) -> Vec<String> {
     let trimmed = text.trim().trim_start_matches('[').trim_end_matches(']');
-    let items = trimmed.split(',').map(|item| item.trim().trim_matches(['"', '\'']).to_owned());
+    let items = trimmed
+        .split(',')
+        .map(|item| item.trim().trim_matches(['"', '\'']).to_owned());
     items.filter(|item| !item.is_empty()).collect()
 }
 
@@ -261,7 +299,10 @@ mod tests {
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
         let mut values = file::parse(text, "fleet.conf").map_err(|e| e.to_string())?;
         for (key, text) in environment {
-            let value = Value { text: (*text).to_owned(), origin: format!("FLEET_{}", key.to_uppercase()) };
+            let value = Value {
+                text: (*text).to_owned(),
+                origin: format!("FLEET_{}", key.to_uppercase()),
+            };
             values.insert((*key).to_owned(), value);
         }
         Config::from_values(values).map_err(|e| e.to_string())
@@ -269,7 +310,11 @@ mod tests {
 
     #[test]
     fn variables_win_over_the_file_and_the_file_over_defaults() {
-        let config = load("agent_ttl=\"20s\"\nmetadata=\"zone=a,disk=ssd\"\n", &[("agent_ttl", "40s")]).unwrap();
+        let config = load(
+            "agent_ttl=\"20s\"\nmetadata=\"zone=a,disk=ssd\"\n",
+            &[("agent_ttl", "40s")],
+        )
+        .unwrap();
         assert_eq!(config.agent_ttl, Duration::from_secs(40));
         assert_eq!(config.metadata["disk"], "ssd");
         assert_eq!(config.token_limit, 100);
@@ -282,25 +327,53 @@ mod tests {
             "etcd_servers=\"http://a:1, http://b:2\"",
             "etcd_servers=[\"http://a:1\", \"http://b:2\"]",
         ] {
-            assert_eq!(load(text, &[]).unwrap().etcd_servers, ["http://a:1", "http://b:2"], "{text}");
+            assert_eq!(
+                load(text, &[]).unwrap().etcd_servers,
+                ["http://a:1", "http://b:2"],
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_wrong_value_names_key_place_and_what_is_allowed() {
         for (text, expected) in [
-            ("agent_ttl=soon", "fleet.conf line 1: agent_ttl=soon is not allowed: expected a span such as 15s or 1m30s"),
-            ("\nagent_ttl=1s", "fleet.conf line 2: agent_ttl=1s is not allowed: expected a span from 2s to 1h"),
-            ("token_limit=0", "fleet.conf line 1: token_limit=0 is not allowed: expected a number from 1 to 65535"),
-            ("disable_engine=maybe", "fleet.conf line 1: disable_engine=maybe is not allowed: expected true or false"),
-            ("public_ip=nowhere", "fleet.conf line 1: public_ip=nowhere is not allowed: expected an IP address"),
-            ("etcd_servers=127.0.0.1:2379", "fleet.conf line 1: etcd_servers=127.0.0.1:2379 is not allowed: expected http:// or https:// addresses, separated by commas"),
-            ("verbosity=-1", "fleet.conf line 1: verbosity=-1 is not allowed: expected a number from 0"),
+            (
+                "agent_ttl=soon",
+                "fleet.conf line 1: agent_ttl=soon is not allowed: expected a span such as 15s or 1m30s",
+            ),
+            (
+                "\nagent_ttl=1s",
+                "fleet.conf line 2: agent_ttl=1s is not allowed: expected a span from 2s to 1h",
+            ),
+            (
+                "token_limit=0",
+                "fleet.conf line 1: token_limit=0 is not allowed: expected a number from 1 to 65535",
+            ),
+            (
+                "disable_engine=maybe",
+                "fleet.conf line 1: disable_engine=maybe is not allowed: expected true or false",
+            ),
+            (
+                "public_ip=nowhere",
+                "fleet.conf line 1: public_ip=nowhere is not allowed: expected an IP address",
+            ),
+            (
+                "etcd_servers=127.0.0.1:2379",
+                "fleet.conf line 1: etcd_servers=127.0.0.1:2379 is not allowed: expected http:// or https:// addresses, separated by commas",
+            ),
+            (
+                "verbosity=-1",
+                "fleet.conf line 1: verbosity=-1 is not allowed: expected a number from 0",
+            ),
         ] {
             assert_eq!(load(text, &[]).unwrap_err(), expected);
         }
         let error = load("metadata=zone", &[]).unwrap_err();
-        assert!(error.starts_with("fleet.conf line 1: metadata=zone is not allowed: expected key=value"), "{error}");
+        assert!(
+            error.starts_with("fleet.conf line 1: metadata=zone is not allowed: expected key=value"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -3,8 +3,14 @@
 use std::time::Duration;
 
 /// Units, the longer names first: `ms` is not a number of minutes with an `s` behind.
-const UNITS: [(&str, f64); 6] =
-    [("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+const UNITS: [(&str, f64); 6] = [
+    ("ms", 1e-3),
+    ("us", 1e-6),
+    ("ns", 1e-9),
+    ("h", 3600.0),
+    ("m", 60.0),
+    ("s", 1.0),
+];
 
 /// Reads a span; `None` if it is none, negative, or without a unit.
 pub(super) fn parse(text: &str) -> Option<Duration> {
@@ -29,7 +35,13 @@ mod tests {
 
     #[test]
     fn spans_are_read_as_go_reads_them() {
-        for (text, millis) in [("15s", 15_000), ("1m30s", 90_000), ("1.5h", 5_400_000), ("500ms", 500), ("0s", 0)] {
+        for (text, millis) in [
+            ("15s", 15_000),
+            ("1m30s", 90_000),
+            ("1.5h", 5_400_000),
+            ("500ms", 500),
+            ("0s", 0),
+        ] {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for bad in ["", "15", "s", "-1s", "1x", "1s2", "1..5s", "15 s"] {

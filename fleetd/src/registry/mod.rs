@@ -14,9 +14,9 @@
 
 mod backoff;
 mod check;
-pub mod keys;
 pub mod contract;
 pub mod etcd;
+pub mod keys;
 pub mod memory;
 pub mod mirror;
 pub mod trust;

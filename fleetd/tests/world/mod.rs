@@ -19,10 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use units::{Capacity, DesiredState, MachineId, UnitFile, UnitName, UnitRecord};
 
-pub const TTL: Duration = Duration::from_secs(15);
+pub(crate) const TTL: Duration = Duration::from_secs(15);
 
 /// The cluster under test.
-pub struct World {
+pub(crate) struct World {
     pub store: MemoryRegistry,
     pub keys: Keys,
     pub machines: Vec<Host>,
@@ -30,7 +30,7 @@ pub struct World {
 }
 
 /// One machine: its disk and systemd outlive its fleetd.
-pub struct Host {
+pub(crate) struct Host {
     pub id: MachineId,
     pub init: Arc<ScriptedInit>,
     pub client: MemoryClient,
@@ -46,13 +46,13 @@ struct Daemon {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-pub fn name(text: &str) -> UnitName {
+pub(crate) fn name(text: &str) -> UnitName {
     UnitName::parse(text).unwrap()
 }
 
 impl World {
     /// `n` machines, all up.
-    pub async fn new(n: usize) -> Self {
+    pub(crate) async fn new(n: usize) -> Self {
         let mut world = Self::empty();
         for _ in 0..n {
             world.join(&[]).await;
@@ -61,14 +61,19 @@ impl World {
         world
     }
 
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let store = MemoryRegistry::new();
         let user = store.client("user");
-        Self { store, keys: Keys::default(), machines: Vec::new(), user }
+        Self {
+            store,
+            keys: Keys::default(),
+            machines: Vec::new(),
+            user,
+        }
     }
 
     /// Another machine, with metadata `k=v`.
-    pub async fn join(&mut self, metadata: &[&str]) -> usize {
+    pub(crate) async fn join(&mut self, metadata: &[&str]) -> usize {
         let n = self.machines.len();
         let id = MachineId::parse(&format!("{:032x}", n + 1)).unwrap();
         let run = tempfile::tempdir().unwrap();
@@ -90,7 +95,7 @@ impl World {
     }
 
     /// Lets everything that is under way come to rest, for at most two minutes of virtual time without a change.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         let mut quiet = 0;
         let mut before = self.store.revision();
         while quiet < 20 {
@@ -101,58 +106,70 @@ impl World {
         }
     }
 
-    pub async fn pass(&self, seconds: u64) {
+    pub(crate) async fn pass(&self, seconds: u64) {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
-    pub async fn put(&self, unit: &str, text: &str, desired: DesiredState) {
+    pub(crate) async fn put(&self, unit: &str, text: &str, desired: DesiredState) {
         self.put_run(unit, text, desired, 0).await;
     }
 
-    pub async fn put_run(&self, unit: &str, text: &str, desired: DesiredState, run: u64) {
+    pub(crate) async fn put_run(&self, unit: &str, text: &str, desired: DesiredState, run: u64) {
         let file = UnitFile::parse(text).unwrap();
-        let record = UnitRecord { hash: file.hash(), desired, run };
+        let record = UnitRecord {
+            hash: file.hash(),
+            desired,
+            run,
+        };
         let txn = Txn::new()
             .put(self.keys.content(&file.hash()), file.canonical())
             .put(self.keys.unit(&name(unit)), encode(&record));
         assert!(matches!(self.user.commit(txn).await.unwrap(), Commit::Applied(_)));
     }
 
-    pub async fn launch(&self, unit: &str, text: &str) {
+    pub(crate) async fn launch(&self, unit: &str, text: &str) {
         self.put(unit, text, DesiredState::Launched).await;
     }
 
-    pub async fn destroy(&self, unit: &str) {
-        self.user.commit(Txn::new().delete(self.keys.unit(&name(unit)))).await.unwrap();
+    pub(crate) async fn destroy(&self, unit: &str) {
+        self.user
+            .commit(Txn::new().delete(self.keys.unit(&name(unit))))
+            .await
+            .unwrap();
     }
 
-    pub async fn snapshot(&self) -> Snapshot {
-        self.user.read(&[Select::Prefix(self.keys.root().to_owned())]).await.unwrap()
+    pub(crate) async fn snapshot(&self) -> Snapshot {
+        self.user
+            .read(&[Select::Prefix(self.keys.root().to_owned())])
+            .await
+            .unwrap()
     }
 
-    pub async fn cluster(&self) -> Cluster {
+    pub(crate) async fn cluster(&self) -> Cluster {
         Cluster::from_snapshot(self.keys.clone(), &self.snapshot().await)
     }
 
     /// Machines on which systemd runs the unit.
-    pub fn active_on(&self, unit: &str) -> Vec<usize> {
+    pub(crate) fn active_on(&self, unit: &str) -> Vec<usize> {
         let active = |h: &Host| h.init.status(unit).active == "active";
-        (0..self.machines.len()).filter(|n| active(&self.machines[*n])).collect()
+        (0..self.machines.len())
+            .filter(|n| active(&self.machines[*n]))
+            .collect()
     }
 
-    pub fn pid(&self, machine: usize, unit: &str) -> u32 {
+    pub(crate) fn pid(&self, machine: usize, unit: &str) -> u32 {
         self.machines[machine].init.status(unit).main_pid
     }
 
     /// Power cut: fleetd and everything it ran are gone, without a word.
-    pub fn kill(&mut self, machine: usize) {
+    pub(crate) fn kill(&mut self, machine: usize) {
         let host = &mut self.machines[machine];
         host.crash();
         host.init.reboot();
     }
 
     /// Comes up again after a power cut: another boot, an empty `/run`.
-    pub fn boot(&mut self, machine: usize) {
+    pub(crate) fn boot(&mut self, machine: usize) {
         let host = &mut self.machines[machine];
         host.boot += 1;
         host.run = tempfile::tempdir().unwrap();
@@ -160,17 +177,17 @@ impl World {
         host.start(&self.keys);
     }
 
-    pub fn crash(&mut self, machine: usize) {
+    pub(crate) fn crash(&mut self, machine: usize) {
         self.machines[machine].crash();
     }
 
-    pub fn start(&mut self, machine: usize) {
+    pub(crate) fn start(&mut self, machine: usize) {
         let keys = self.keys.clone();
         self.machines[machine].start(&keys);
     }
 
     /// `systemctl restart fleet`.
-    pub async fn restart(&mut self, machine: usize) {
+    pub(crate) async fn restart(&mut self, machine: usize) {
         let daemon = self.machines[machine].daemon.take().unwrap();
         daemon.stop.cancel();
         for task in daemon.tasks {
@@ -180,7 +197,7 @@ impl World {
     }
 
     /// `systemctl stop fleet`; whether the leave was accepted.
-    pub async fn leave(&mut self, machine: usize) -> bool {
+    pub(crate) async fn leave(&mut self, machine: usize) -> bool {
         let daemon = self.machines[machine].daemon.take().unwrap();
         let (sender, left) = oneshot::channel();
         daemon.leave.send(sender).await.unwrap();
@@ -217,12 +234,24 @@ impl Host {
             ttl: TTL,
             local: Local::open(&self.run.path().join("units"), &self.run.path().join("records")).unwrap(),
         };
-        let engine =
-            Engine { registry, keys: keys.clone(), machine: self.id, trust, policy: Policy { brake_hold: TTL, ..Policy::default() } };
+        let engine = Engine {
+            registry,
+            keys: keys.clone(),
+            machine: self.id,
+            trust,
+            policy: Policy {
+                brake_hold: TTL,
+                ..Policy::default()
+            },
+        };
         let agent_stop = stop.clone();
         let agent = tokio::spawn(async move { agent.run(agent_stop, requests).await.unwrap() });
         let engine = tokio::spawn(engine.run(stop.clone()));
-        self.daemon = Some(Daemon { stop, leave, tasks: vec![agent, engine] });
+        self.daemon = Some(Daemon {
+            stop,
+            leave,
+            tasks: vec![agent, engine],
+        });
     }
 
     fn crash(&mut self) {
