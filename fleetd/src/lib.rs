@@ -4,7 +4,12 @@
 //! a real and an in-memory side; [`cluster`] is what the registry says, as a value; [`engine`] decides which machine runs
 //! what. See `docs/architecture.md`.
 
+pub mod agent;
+pub mod api;
 pub mod cluster;
+pub mod config;
+pub mod daemon;
 pub mod engine;
+pub mod host;
 pub mod init;
 pub mod registry;

@@ -1,1 +1,44 @@
-//! The lab.
+//! The lab: a cluster of real machines on one host.
+//!
+//! Everything fleet promises is about machines that run systemd, so the tests run on such machines. Each is a Debian
+//! booted by systemd-nspawn with its own PID 1, journal, machine-id and network address, with etcd answering on
+//! 127.0.0.1:2379 and Docker and Podman at hand. Faults are verbs: kill, power off, cut off, freeze, heal.
+//!
+//! The rooms, from the ground up:
+//!
+//! * [`printer`]: the one place that prints: steps, progress, results;
+//! * [`host`]: what this host must offer, and running its commands with errors that say what to do;
+//! * [`wait`]: waiting for what cannot announce itself, and saying what was seen last when it does not come;
+//! * [`image`]: the Debian tree that every machine shares, built once and cached;
+//! * [`layer`]: what the lab adds to it for one cluster: small units, settings, fleet itself;
+//! * [`network`]: names and addresses, the bridge;
+//! * [`cgroup`], [`process`]: a machine's processes as the host sees them;
+//! * [`machine`]: one machine, its life and its faults;
+//! * [`cluster`]: n machines, etcd over them, where they are remembered;
+//! * [`etcd`]: what the cluster's store says about itself;
+//! * [`http`]: asking a service in a machine from the host;
+//! * [`fleet`]: building fleet, and handing it to a cluster;
+//! * [`clean`]: taking away whatever a crashed run left;
+//! * [`cli`], [`demo`], [`show`]: `cargo lab`.
+//!
+//! Nothing here remembers what it can ask the kernel for: whether a machine runs, which process is its PID 1, whether
+//! its cable is plugged are read anew each time. So a second `cargo lab` sees the same cluster as the first, and a
+//! lab that was killed leaves nothing that cannot be found by name.
+
+pub mod cgroup;
+pub mod clean;
+pub mod cli;
+pub mod cluster;
+pub mod demo;
+pub mod etcd;
+pub mod fleet;
+pub mod host;
+pub mod http;
+pub mod image;
+pub mod layer;
+pub mod machine;
+pub mod network;
+pub mod printer;
+pub mod process;
+pub mod show;
+pub mod wait;

@@ -1,2 +1,7 @@
-//! lab.
-fn main() {}
+//! `cargo lab`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lab::cli::run()
+}

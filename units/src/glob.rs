@@ -54,6 +54,11 @@ impl Glob {
         &self.0
     }
 
+    /// What every matching name begins with: the text before the first special character.
+    pub fn literal_prefix(&self) -> &str {
+        self.0.split(['*', '?', '[', '\\']).next().unwrap_or_default()
+    }
+
     /// Whether the pattern matches the whole of `name`; takes at most `pattern × name` steps.
     pub fn matches(&self, name: &str) -> bool {
         let mut pattern = Tokens(&self.0);
@@ -248,3 +253,6 @@ impl From<Glob> for String {
         glob.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,15 @@ impl AsRef<str> for MachineId {
 /// What is said of a machine for `MachineMetadata=` to match on.
 pub type Metadata = BTreeMap<String, String>;
 
+/// Whether the API and `FailureDomain=` take this as a metadata key: one or more of `A-Za-z0-9_.-` (fleet-reference
+/// §5.4). The `metadata` setting of a machine may use others too.
+pub fn is_metadata_key(key: &str) -> bool {
+    !key.is_empty()
+        && key
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
 /// An item of a metadata list that is not `key=value`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid metadata item {0:?}: expected key=value")]
@@ -128,6 +137,20 @@ mod tests {
             ("89abcdef", false),
         ] {
             assert_eq!(id.matches_requirement(required), matches, "{required}");
+        }
+    }
+
+    #[test]
+    fn metadata_keys() {
+        for (key, expected) in [
+            ("zone", true),
+            ("A.b_C-9", true),
+            ("", false),
+            ("a b", false),
+            ("a=b", false),
+            ("é", false),
+        ] {
+            assert_eq!(is_metadata_key(key), expected, "{key}");
         }
     }
 

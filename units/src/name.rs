@@ -280,3 +280,6 @@ impl From<UnitName> for String {
         name.as_str().to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ mod error;
 mod read;
 mod suggest;
 mod validate;
+mod values;
+mod warn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -115,3 +117,6 @@ impl Requirements {
         Ok(parsed)
     }
 }
+
+#[cfg(test)]
+mod tests;

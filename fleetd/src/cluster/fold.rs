@@ -142,11 +142,8 @@ impl Cluster {
             .units
             .get(&name)
             .and_then(|u| u.record.as_ref().ok())
-            .map(|r| r.hash.clone());
-        let after = record
-            .as_ref()
-            .and_then(|r| r.as_ref().ok())
-            .map(|r| r.hash.clone());
+            .map(|r| r.hash);
+        let after = record.as_ref().and_then(|r| r.as_ref().ok()).map(|r| r.hash);
         if before != after {
             if let Some(content) = before.as_ref().and_then(|h| self.contents.get_mut(h)) {
                 content.users = content.users.saturating_sub(1);
@@ -195,7 +192,7 @@ impl Cluster {
             file,
             users: users.len(),
         };
-        self.contents.insert(hash.clone(), content);
+        self.contents.insert(hash, content);
         self.resolve(users, &hash);
     }
 

@@ -49,7 +49,7 @@ pub fn check(cluster: &Cluster) -> Vec<Violation> {
             let Some(theirs) = requirements(a) else { continue };
             for b in running.iter().filter(|b| *b != a) {
                 if theirs.conflicts.iter().any(|glob| glob.matches(b.as_ref())) {
-                    found.push(Violation::Conflict((*a).clone(), (*b).clone(), id.clone()));
+                    found.push(Violation::Conflict((*a).clone(), (*b).clone(), *id));
                 }
             }
         }
@@ -61,7 +61,7 @@ pub fn check(cluster: &Cluster) -> Vec<Violation> {
                 .get(home)
                 .is_some_and(|m| m.assignments.contains_key(unit))
         {
-            found.push(Violation::Unassigned(unit.clone(), home.clone()));
+            found.push(Violation::Unassigned(unit.clone(), *home));
         }
         let told = |phase| {
             cluster
@@ -69,7 +69,7 @@ pub fn check(cluster: &Cluster) -> Vec<Violation> {
                 .iter()
                 .filter(move |(_, m)| m.assignment(unit).is_some_and(|a| a.phase == phase))
         };
-        let copies: Vec<MachineId> = told(Phase::Run).map(|(id, _)| id.clone()).collect();
+        let copies: Vec<MachineId> = told(Phase::Run).map(|(id, _)| *id).collect();
         if copies.len() > 1 {
             found.push(Violation::Copies(unit.clone(), copies));
         }

@@ -44,7 +44,7 @@ impl<'a> Draft<'a> {
 
     /// It belongs there from now on.
     pub(crate) fn schedule(&mut self, placement: Placement) {
-        self.because(&placement.reason.clone());
+        self.because(&placement.reason);
         self.schedule = Change::Set(placement);
     }
 
@@ -61,7 +61,7 @@ impl<'a> Draft<'a> {
         let wanted = Assignment {
             generation,
             run: record.run,
-            hash: record.hash.clone(),
+            hash: record.hash,
             desired: record.desired,
             phase: Phase::Run,
         };
@@ -71,10 +71,10 @@ impl<'a> Draft<'a> {
     /// That machine is given this order.
     pub(crate) fn assign(&mut self, id: &MachineId, wanted: Assignment, why: &str) {
         if self.known(id) == Some(&wanted) {
-            self.assigns.insert(id.clone(), Change::Keep);
+            self.assigns.insert(*id, Change::Keep);
         } else {
             self.because(why);
-            self.assigns.insert(id.clone(), Change::Set(wanted));
+            self.assigns.insert(*id, Change::Set(wanted));
         }
     }
 
@@ -88,7 +88,7 @@ impl<'a> Draft<'a> {
             Some(Assignment {
                 generation,
                 run: record.run,
-                hash: record.hash.clone(),
+                hash: record.hash,
                 desired: record.desired,
                 phase: Phase::Release,
             })
@@ -116,7 +116,7 @@ impl<'a> Draft<'a> {
             .is_some_and(|m| m.assignments.contains_key(self.unit))
         {
             self.because(why);
-            self.assigns.insert(id.clone(), Change::Clear);
+            self.assigns.insert(*id, Change::Clear);
         }
     }
 
@@ -143,7 +143,7 @@ impl<'a> Draft<'a> {
         if same {
             self.verdict = Change::Keep;
         } else {
-            self.because(&verdict.summary.clone());
+            self.because(&verdict.summary);
             self.verdict = Change::Set(verdict);
         }
     }

@@ -175,7 +175,7 @@ pub(crate) fn check<'a>(
     if let Some((other, there, key)) = view.conflict_in_domain(unit, requirements, id) {
         return Err(Rejection::DomainConflict {
             unit: other.clone(),
-            machine: there.clone(),
+            machine: *there,
             key: key.to_owned(),
         });
     }

@@ -62,7 +62,7 @@ impl Memory {
         self.lost
             .retain(|id, _| cluster.machines.get(id).is_some_and(|m| m.is_lost()));
         for (id, _) in cluster.machines.iter().filter(|(_, m)| m.is_lost()) {
-            self.lost.entry(id.clone()).or_insert(now);
+            self.lost.entry(*id).or_insert(now);
         }
         if is_mass_loss(cluster, self.lost.len()) {
             let last = self.lost.values().max().copied().unwrap_or(now);
@@ -94,7 +94,7 @@ impl Memory {
 
     /// Since when the copy of `unit` on `machine` has been kept.
     pub(crate) fn retained_since(&self, unit: &UnitName, machine: &MachineId) -> Option<Duration> {
-        self.retained.get(&(unit.clone(), machine.clone())).copied()
+        self.retained.get(&(unit.clone(), *machine)).copied()
     }
 
     /// Machines that are lost, with the time of this leader's first look.

@@ -305,7 +305,7 @@ impl<'a> Planner<'a> {
                     self.release(name, home, &why);
                     self.pending.remove(name);
                     self.draft(name).schedule(Placement {
-                        machine: id.clone(),
+                        machine: *id,
                         reason: why,
                     });
                     self.hold(name, id, "it is there already");
@@ -317,7 +317,7 @@ impl<'a> Planner<'a> {
                         self.draft(name).assign(id, returned::as_it_is(&copy.value), why);
                     }
                     self.view.occupy(name, id, Holding::Leaving);
-                    self.plan.retained.insert((name.clone(), id.clone()));
+                    self.plan.retained.insert((name.clone(), *id));
                     self.wake_at(since.unwrap_or(self.now) + self.policy.retain);
                 }
             }
@@ -480,7 +480,7 @@ impl<'a> Planner<'a> {
             }
         }
         self.draft(name).schedule(Placement {
-            machine: id.clone(),
+            machine: *id,
             reason: why.clone(),
         });
         self.hold(name, id, &why);
@@ -547,14 +547,14 @@ impl<'a> Planner<'a> {
         for (id, machine) in &cluster.machines {
             if let Some(presence) = machine.presence.as_ref().filter(|_| !machine.is_taken_in()) {
                 self.plan.steps.push(Step::TakeIn {
-                    machine: id.clone(),
+                    machine: *id,
                     presence: presence.created,
                 });
             }
         }
         for (hash, content) in cluster.contents.iter().filter(|(_, c)| c.users == 0) {
             self.plan.steps.push(Step::Discard {
-                hash: hash.clone(),
+                hash: *hash,
                 modified: content.modified,
             });
         }

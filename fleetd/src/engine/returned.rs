@@ -39,10 +39,7 @@ pub(crate) fn as_it_is(state: &State) -> Assignment {
     Assignment {
         generation: state.generation,
         run: state.run,
-        hash: state
-            .hash
-            .clone()
-            .unwrap_or_else(|| units::UnitFile::default().hash()),
+        hash: state.hash.unwrap_or_else(|| units::UnitFile::default().hash()),
         desired: if state.started {
             DesiredState::Launched
         } else {

@@ -37,7 +37,7 @@ pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
         n => format!("none of {n} machines can hold it: {}", list(&counts)),
     };
     let refusal = |(id, rejection): (&MachineId, Rejection)| Refusal {
-        machine: id.clone(),
+        machine: *id,
         address: view
             .cluster
             .machines

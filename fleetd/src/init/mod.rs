@@ -4,6 +4,7 @@
 //! stop them. It never polls: what systemd does with a unit arrives as [`Event`]s.
 
 pub mod scripted;
+pub mod systemd;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

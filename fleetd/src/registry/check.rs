@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{MAX_OPS, RegistryError, Select, Txn};
+use super::{MAX_OPS, Op, Precondition, RegistryError, Select, Txn};
 
 /// What etcd takes in one request by default (`--max-request-bytes`), in bytes.
 pub(super) const MAX_REQUEST_BYTES: usize = 1_572_864;
@@ -22,9 +22,17 @@ pub(super) fn txn(txn: &Txn) -> Result<(), RegistryError> {
             )));
         }
     }
-    let keys = txn.preconditions.iter().map(super::Precondition::key);
-    if keys.chain(txn.ops.iter().map(super::Op::key)).any(str::is_empty) {
+    let keys = txn.preconditions.iter().map(Precondition::key);
+    if keys.chain(txn.ops.iter().map(Op::key)).any(str::is_empty) {
         return Err(empty_key());
+    }
+    // For etcd a key that is not there was last changed at revision 0.
+    for precondition in &txn.preconditions {
+        if let Precondition::Unchanged(key, ..=0) | Precondition::Created(key, ..=0) = precondition {
+            return Err(RegistryError::Refused(format!(
+                "there is no revision 0 to find {key} at"
+            )));
+        }
     }
     let mut changed = HashSet::with_capacity(txn.ops.len());
     match txn.ops.iter().find(|op| !changed.insert(op.key())) {

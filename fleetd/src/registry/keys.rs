@@ -189,11 +189,11 @@ mod tests {
             (keys.content(&h), Key::Content(h)),
             (keys.schedule(&u), Key::Schedule(u.clone())),
             (keys.verdict(&u), Key::Verdict(u.clone())),
-            (keys.machine(&m), Key::Machine(m.clone())),
-            (keys.assign(&m, &u), Key::Assign(m.clone(), u.clone())),
-            (keys.seen(&m), Key::Seen(m.clone())),
-            (keys.presence(&m), Key::Presence(m.clone())),
-            (keys.state(&m, &u), Key::State(m.clone(), u.clone())),
+            (keys.machine(&m), Key::Machine(m)),
+            (keys.assign(&m, &u), Key::Assign(m, u.clone())),
+            (keys.seen(&m), Key::Seen(m)),
+            (keys.presence(&m), Key::Presence(m)),
+            (keys.state(&m, &u), Key::State(m, u.clone())),
         ] {
             assert!(text.starts_with("/fleet/"), "{text}");
             assert_eq!(keys.parse(&text), Some(key), "{text}");

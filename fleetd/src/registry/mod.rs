@@ -14,6 +14,8 @@
 
 mod backoff;
 mod check;
+pub mod contract;
+pub mod etcd;
 pub mod keys;
 pub mod memory;
 pub mod mirror;
@@ -157,6 +159,14 @@ impl Op {
     pub fn key(&self) -> &str {
         match self {
             Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
+    /// The lease it puts the key under, if any.
+    pub fn lease(&self) -> Option<LeaseId> {
+        match self {
+            Self::Put { lease, .. } => *lease,
+            Self::Delete { .. } => None,
         }
     }
 }

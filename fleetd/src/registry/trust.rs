@@ -73,13 +73,18 @@ impl Trust {
     pub fn open(directory: &Path) -> io::Result<Self> {
         let file = directory.join("registry.json");
         let memory: Memory = match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", file.display())))?,
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", file.display()))
+            })?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => Memory::default(),
             Err(e) => return Err(e),
         };
         let (doubts, _) = watch::channel(memory.doubt.clone());
-        Ok(Self { file, memory: Mutex::new(memory), doubts })
+        Ok(Self {
+            file,
+            memory: Mutex::new(memory),
+            doubts,
+        })
     }
 
     /// The doubt there is, and word of any new one.
@@ -112,19 +117,30 @@ impl Trust {
     ///
     /// # Errors
     /// The doubt, this one or an earlier one.
-    pub fn believe(&self, asked_at: Revision, revision: Revision, cluster: Option<&str>) -> Result<(), Doubt> {
+    pub fn believe(
+        &self,
+        asked_at: Revision,
+        revision: Revision,
+        cluster: Option<&str>,
+    ) -> Result<(), Doubt> {
         self.change(|memory| {
             if memory.doubt.is_some() {
                 return;
             }
             if revision < asked_at {
-                memory.doubt = Some(Doubt::WentBack { had: asked_at, found: revision });
+                memory.doubt = Some(Doubt::WentBack {
+                    had: asked_at,
+                    found: revision,
+                });
                 return;
             }
             match &memory.cluster {
                 Some(had) if cluster != Some(had) => {
                     let found = cluster.map(str::to_owned);
-                    memory.doubt = Some(Doubt::OtherCluster { had: had.clone(), found });
+                    memory.doubt = Some(Doubt::OtherCluster {
+                        had: had.clone(),
+                        found,
+                    });
                 }
                 Some(_) => {}
                 None => memory.cluster = cluster.map(str::to_owned),
@@ -187,11 +203,17 @@ pub enum JoinError {
 ///
 /// # Errors
 /// When the registry is not available or not to be believed.
-pub async fn join_cluster(registry: &SharedRegistry, keys: &Keys, trust: &Trust) -> Result<String, JoinError> {
+pub async fn join_cluster(
+    registry: &SharedRegistry,
+    keys: &Keys,
+    trust: &Trust,
+) -> Result<String, JoinError> {
     loop {
         let asked_at = trust.revision();
         let snapshot = registry.read(&[Select::Key(keys.cluster())]).await?;
-        let found = snapshot.get(&keys.cluster()).map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
+        let found = snapshot
+            .get(&keys.cluster())
+            .map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
         if let Some(uuid) = found {
             trust.believe(asked_at, snapshot.revision, Some(&uuid))?;
             return Ok(uuid);
@@ -200,7 +222,9 @@ pub async fn join_cluster(registry: &SharedRegistry, keys: &Keys, trust: &Trust)
             trust.believe(asked_at, snapshot.revision, None)?;
         }
         let uuid = new_uuid().map_err(|e| RegistryError::Refused(format!("no uuid to be had: {e}")))?;
-        let txn = Txn::new().when(Precondition::Absent(keys.cluster())).put(keys.cluster(), uuid.clone());
+        let txn = Txn::new()
+            .when(Precondition::Absent(keys.cluster()))
+            .put(keys.cluster(), uuid.clone());
         if let Commit::Applied(revision) = registry.commit(txn).await? {
             tracing::info!(cluster = %uuid, revision, "founded the cluster");
         }
@@ -209,7 +233,9 @@ pub async fn join_cluster(registry: &SharedRegistry, keys: &Keys, trust: &Trust)
 
 /// A random uuid from the kernel.
 fn new_uuid() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned())
+    Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?
+        .trim()
+        .to_owned())
 }
 
 #[cfg(test)]
@@ -222,7 +248,9 @@ mod tests {
         let trust = Trust::open(directory.path()).unwrap();
         trust.believe(0, 40, Some("a")).unwrap();
         trust.witness(50).unwrap();
-        trust.believe(40, 45, Some("a")).expect("an answer overtaken by a newer one is no step back");
+        trust
+            .believe(40, 45, Some("a"))
+            .expect("an answer overtaken by a newer one is no step back");
         let doubt = trust.believe(trust.revision(), 49, Some("a")).unwrap_err();
         assert_eq!(doubt, Doubt::WentBack { had: 50, found: 49 });
 
@@ -238,7 +266,13 @@ mod tests {
             let trust = Trust::open(directory.path()).unwrap();
             trust.believe(0, 40, Some("a")).unwrap();
             let doubt = trust.believe(40, 41, found).unwrap_err();
-            assert_eq!(doubt, Doubt::OtherCluster { had: "a".into(), found: found.map(str::to_owned) });
+            assert_eq!(
+                doubt,
+                Doubt::OtherCluster {
+                    had: "a".into(),
+                    found: found.map(str::to_owned)
+                }
+            );
         }
     }
 

@@ -4,7 +4,7 @@ use super::{UnitOption, excerpt};
 
 /// An option that a unit file cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("option {index} ([{section}] {name}): {fault}", index = index + 1)]
+#[error("option {index} (section {section:?}, name {name:?}): {fault}", index = index + 1)]
 pub struct OptionError {
     /// Which option, counted from 0 in the list as it came; the message counts from 1.
     pub index: usize,

@@ -155,3 +155,113 @@ pub(crate) fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Def
 ) -> Result<T, D::Error> {
     Option::deserialize(json).map(Option::unwrap_or_default)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json, to_value};
+
+    #[test]
+    fn empty_fields_are_left_out() {
+        for page in [
+            to_value(UnitPage::default()),
+            to_value(UnitStatePage::default()),
+            to_value(MachinePage::default()),
+            to_value(Unit::default()),
+        ] {
+            assert_eq!(page.unwrap(), json!({}));
+        }
+        assert_eq!(
+            to_value(ErrorBody::default()).unwrap(),
+            json!({"error": {"code": 0, "message": ""}})
+        );
+    }
+
+    #[test]
+    fn fields_have_the_names_of_fleet() {
+        let unit = Unit {
+            name: "a.service".into(),
+            options: vec![UnitOption::new("Service", "ExecStart", "/bin/true")],
+            desired_state: "launched".into(),
+            current_state: "loaded".into(),
+            machine_id: "m".into(),
+        };
+        let unit_json = json!({
+            "name": "a.service", "options": [{"section": "Service", "name": "ExecStart", "value": "/bin/true"}],
+            "desiredState": "launched", "currentState": "loaded", "machineID": "m",
+        });
+        assert_eq!(to_value(&unit).unwrap(), unit_json);
+        assert_eq!(from_value::<Unit>(unit_json).unwrap(), unit);
+
+        let state = UnitState {
+            name: "a.service".into(),
+            hash: "h".into(),
+            machine_id: "m".into(),
+            systemd_load_state: "loaded".into(),
+            systemd_active_state: "active".into(),
+            systemd_sub_state: "running".into(),
+        };
+        let state_json = json!({
+            "name": "a.service", "hash": "h", "machineID": "m",
+            "systemdLoadState": "loaded", "systemdActiveState": "active", "systemdSubState": "running",
+        });
+        assert_eq!(to_value(&state).unwrap(), state_json);
+
+        let machine = Machine {
+            id: "m".into(),
+            primary_ip: "10.0.0.1".into(),
+            metadata: [("zone".to_owned(), "a".to_owned())].into(),
+        };
+        let machine_json = json!({"id": "m", "primaryIP": "10.0.0.1", "metadata": {"zone": "a"}});
+        assert_eq!(to_value(&machine).unwrap(), machine_json);
+
+        for (page, expected) in [
+            (
+                to_value(UnitPage {
+                    units: vec![unit],
+                    next_page_token: "t".into(),
+                }),
+                "units",
+            ),
+            (
+                to_value(UnitStatePage {
+                    states: vec![state],
+                    next_page_token: "t".into(),
+                }),
+                "states",
+            ),
+            (
+                to_value(MachinePage {
+                    machines: vec![machine],
+                    next_page_token: "t".into(),
+                }),
+                "machines",
+            ),
+        ] {
+            let page = page.unwrap();
+            assert_eq!(page["nextPageToken"], "t");
+            assert_eq!(page[expected].as_array().unwrap().len(), 1);
+        }
+        let error = ErrorBody::new(404, "unit does not exist");
+        assert_eq!(
+            to_value(error).unwrap(),
+            json!({"error": {"code": 404, "message": "unit does not exist"}})
+        );
+    }
+
+    #[test]
+    fn unknown_missing_and_null_fields_are_accepted() {
+        let unit = Unit {
+            name: "a.service".into(),
+            ..Unit::default()
+        };
+        for json in [
+            json!({"name": "a.service"}),
+            json!({"name": "a.service", "options": null, "desiredState": null, "machineID": null}),
+            json!({"name": "a.service", "generation": 7, "more": {"x": []}}),
+        ] {
+            assert_eq!(from_value::<Unit>(json).unwrap(), unit);
+        }
+        assert!(from_value::<Unit>(json!({"name": 1})).is_err());
+    }
+}

@@ -102,12 +102,9 @@ impl Store {
             return Ok(Commit::Refused(self.data.revision));
         }
         // After the preconditions, as in etcd: only the branch that is taken has its leases looked up.
-        for op in &txn.ops {
-            if let Op::Put { lease: Some(id), .. } = op
-                && !self.data.leases.contains_key(id)
-            {
-                return Err(RegistryError::LeaseExpired(*id));
-            }
+        let mut leases = txn.ops.iter().filter_map(Op::lease);
+        if let Some(gone) = leases.find(|id| !self.data.leases.contains_key(id)) {
+            return Err(RegistryError::LeaseExpired(gone));
         }
         let revision = self.data.revision + 1;
         let changes = txn

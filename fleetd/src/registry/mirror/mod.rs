@@ -242,10 +242,14 @@ fn list(registry: &SharedRegistry, what: &Select) -> Call<Snapshot> {
 
 fn open(registry: &SharedRegistry, what: &Select, from: Revision) -> Call<(Watch, Revision)> {
     let (registry, what) = (registry.clone(), what.clone());
+    // Any read tells the store's revision; this one is small and within what the watch needs rights for.
+    let cheapest = match &what {
+        Select::Key(key) | Select::Prefix(key) if !key.is_empty() => vec![Select::Key(key.clone())],
+        _ => Vec::new(),
+    };
     Box::pin(async move {
         let watch = registry.watch(what, from).await?;
-        // Reading nothing tells the revision.
-        let now = registry.read(&[]).await?;
+        let now = registry.read(&cheapest).await?;
         Ok((watch, now.revision))
     })
 }

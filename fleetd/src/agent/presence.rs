@@ -1,0 +1,328 @@
+//! This machine's sign of life: a lease, and the keys that live with it (design §6, "Presence").
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+use units::{Capacity, MachineId, MachineRecord, Metadata, Presence, State, UnitName};
+
+use crate::registry::keys::{Key, Keys};
+use crate::registry::trust::{self, JoinError, Trust};
+use crate::registry::{
+    Backoff, Commit, KeyValue, LeaseId, MAX_OPS, Precondition, RegistryError, Revision, Select,
+    SharedRegistry, Txn, encode,
+};
+
+/// Who this machine is and what it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// From `/etc/machine-id`.
+    pub id: MachineId,
+    /// From `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Where others reach it; may be empty.
+    pub address: String,
+    /// From the configuration.
+    pub metadata: Metadata,
+    /// What it could offer.
+    pub capacity: Capacity,
+    /// Of this fleetd.
+    pub version: String,
+}
+
+/// A presence that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Joined {
+    pub(crate) lease: LeaseId,
+    pub(crate) ttl: Duration,
+    /// When the last answered renewal was sent.
+    pub(crate) asked: Instant,
+    /// Create revision of the presence: which incarnation of this machine the engine speaks to.
+    pub(crate) created: Revision,
+    /// What the registry holds of this machine's words, if it was there all along.
+    pub(crate) resumed: Option<BTreeMap<UnitName, State>>,
+}
+
+/// Why a presence could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AbsenceError {
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error(
+        "machine id {id} is in use: the machine at {theirs} renews it, this one is at {ours}; give one of the two \
+         another /etc/machine-id (systemd-machine-id-setup) and restart fleetd"
+    )]
+    Duplicate {
+        id: MachineId,
+        theirs: String,
+        ours: String,
+    },
+    #[error("the registry changed while the machine was joining")]
+    Overtaken,
+}
+
+/// What joining works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) registry: SharedRegistry,
+    pub(crate) keys: Keys,
+    pub(crate) trust: std::sync::Arc<Trust>,
+    pub(crate) identity: Identity,
+    pub(crate) ttl: Duration,
+}
+
+impl Door {
+    /// Makes this machine present, with all it has to say about units, or finds that it has been all along.
+    pub(crate) async fn join(&self, words: BTreeMap<UnitName, State>) -> Result<Joined, AbsenceError> {
+        let uuid = trust::join_cluster(&self.registry, &self.keys, &self.trust).await?;
+        let id = &self.identity.id;
+        let presence_key = self.keys.presence(id);
+        let snapshot = self
+            .registry
+            .read(&[
+                Select::Key(presence_key.clone()),
+                Select::Key(self.keys.machine(id)),
+            ])
+            .await?;
+        self.record(snapshot.get(&self.keys.machine(id))).await?;
+
+        if let Some(kv) = snapshot.get(&presence_key) {
+            let holder: Option<Presence> = serde_json::from_slice(&kv.value).ok();
+            match kv.lease {
+                Some(lease)
+                    if holder
+                        .as_ref()
+                        .is_some_and(|h| h.boot_id == self.identity.boot_id) =>
+                {
+                    if let Some(joined) = self.resume(kv, lease).await? {
+                        return Ok(joined);
+                    }
+                }
+                Some(lease) => self.outwait(lease, holder.as_ref()).await?,
+                // Without a lease it would outlive any machine: somebody wrote it by hand.
+                None => {
+                    let key = presence_key.clone();
+                    let txn = Txn::new()
+                        .when(Precondition::Unchanged(key.clone(), kv.mod_revision))
+                        .delete(key);
+                    self.registry.commit(txn).await?;
+                }
+            }
+        }
+        self.enter(&uuid, words).await
+    }
+
+    /// The same machine in the same boot: a restart of fleetd. Nothing is written.
+    async fn resume(&self, kv: &KeyValue, lease: LeaseId) -> Result<Option<Joined>, AbsenceError> {
+        let asked = Instant::now();
+        let renewed = match self.registry.renew(lease, self.ttl / 6).await {
+            Ok(renewed) => renewed,
+            Err(RegistryError::LeaseExpired(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let prefix = self.keys.states(&self.identity.id);
+        let said = self.registry.read(&[Select::Prefix(prefix)]).await?;
+        let word = |kv: &KeyValue| match self.keys.parse(&kv.key) {
+            Some(Key::State(_, unit)) => Some((unit, serde_json::from_slice(&kv.value).ok()?)),
+            _ => None,
+        };
+        let resumed = said.kvs.iter().filter_map(word).collect();
+        tracing::info!(lease = %lease, presence = kv.create_revision, "resumed the presence of before the restart");
+        let presence = Presence {
+            leaving: false,
+            ..self.presence()
+        };
+        if kv.value != encode(&presence) {
+            // A leave that did not come to its end, or another address.
+            let key = kv.key.clone();
+            let fence = Precondition::Unchanged(key.clone(), kv.mod_revision);
+            self.registry
+                .commit(Txn::new().when(fence).put_leased(key, encode(&presence), lease))
+                .await?;
+        }
+        let (ttl, created) = (renewed.ttl, kv.create_revision);
+        Ok(Some(Joined {
+            lease,
+            ttl,
+            asked,
+            created,
+            resumed: Some(resumed),
+        }))
+    }
+
+    /// Another boot holds the presence: this machine before it was rebooted, whose lease only runs out; or another
+    /// machine with the same id, which renews it. The second look is when half of the TTL must be gone.
+    async fn outwait(&self, lease: LeaseId, holder: Option<&Presence>) -> Result<(), AbsenceError> {
+        let half = self.ttl / 2;
+        let remaining = match self.registry.remaining(lease).await {
+            Err(RegistryError::LeaseExpired(_)) => return Ok(()),
+            other => other?,
+        };
+        if remaining > half {
+            tracing::info!(?remaining, "waits for the lease of an earlier boot to run down");
+            sleep(remaining - half + Duration::from_millis(500)).await;
+            let later = match self.registry.remaining(lease).await {
+                Err(RegistryError::LeaseExpired(_)) => return Ok(()),
+                other => other?,
+            };
+            if later > half {
+                let theirs = holder.map_or_else(String::new, |h| h.address.clone());
+                let ours = self.identity.address.clone();
+                return Err(AbsenceError::Duplicate {
+                    id: self.identity.id,
+                    theirs,
+                    ours,
+                });
+            }
+        }
+        tracing::info!(%lease, "ended the presence of an earlier boot");
+        Ok(self.registry.revoke(lease).await?)
+    }
+
+    /// A new presence. The words come first: whoever sees the presence sees everything the machine brings along.
+    async fn enter(&self, uuid: &str, words: BTreeMap<UnitName, State>) -> Result<Joined, AbsenceError> {
+        let asked = Instant::now();
+        let granted = self.registry.grant(self.ttl).await?;
+        let id = &self.identity.id;
+        let key = self.keys.presence(id);
+        let guard = || {
+            Txn::new()
+                .when(Precondition::Absent(key.clone()))
+                .when(Precondition::Value(self.keys.cluster(), uuid.as_bytes().to_vec()))
+        };
+        let words: Vec<(UnitName, State)> = words.into_iter().collect();
+        for part in words.chunks(MAX_OPS - 2) {
+            let put = |txn: Txn, (unit, state): &(UnitName, State)| {
+                txn.put_leased(self.keys.state(id, unit), encode(state), granted.id)
+            };
+            self.applied(part.iter().fold(guard(), put)).await?;
+        }
+        let created = self
+            .applied(guard().put_leased(key.clone(), encode(&self.presence()), granted.id))
+            .await?;
+        tracing::info!(lease = %granted.id, presence = created, units = words.len(), "joined the cluster");
+        Ok(Joined {
+            lease: granted.id,
+            ttl: granted.ttl,
+            asked,
+            created,
+            resumed: None,
+        })
+    }
+
+    async fn applied(&self, txn: Txn) -> Result<Revision, AbsenceError> {
+        match self.registry.commit(txn).await? {
+            Commit::Applied(revision) => Ok(revision),
+            Commit::Refused(_) => Err(AbsenceError::Overtaken),
+        }
+    }
+
+    fn presence(&self) -> Presence {
+        let Identity { boot_id, address, .. } = self.identity.clone();
+        Presence {
+            boot_id,
+            address,
+            leaving: false,
+        }
+    }
+
+    /// Writes this machine's record where it says something else than before. The overrides are the API's.
+    async fn record(&self, known: Option<&KeyValue>) -> Result<(), AbsenceError> {
+        let before = known.and_then(|kv| serde_json::from_slice::<MachineRecord>(&kv.value).ok());
+        let record = self.machine_record(before.as_ref(), false);
+        if before.as_ref() == Some(&record) {
+            return Ok(());
+        }
+        let key = self.keys.machine(&self.identity.id);
+        let unchanged = match known {
+            Some(kv) => Precondition::Unchanged(key.clone(), kv.mod_revision),
+            None => Precondition::Absent(key.clone()),
+        };
+        self.applied(Txn::new().when(unchanged).put(key, encode(&record)))
+            .await?;
+        Ok(())
+    }
+
+    fn machine_record(&self, before: Option<&MachineRecord>, left: bool) -> MachineRecord {
+        let Identity {
+            id,
+            address,
+            metadata,
+            capacity,
+            version,
+            ..
+        } = self.identity.clone();
+        let overrides = before.map(|r| r.overrides.clone()).unwrap_or_default();
+        MachineRecord {
+            id,
+            address,
+            metadata,
+            overrides,
+            capacity,
+            version,
+            left,
+        }
+    }
+
+    /// Announces that this machine is leaving: nothing new goes there, and what it has is placed elsewhere.
+    pub(crate) async fn announce_leave(&self, joined: &Joined) -> Result<(), AbsenceError> {
+        let key = self.keys.presence(&self.identity.id);
+        let presence = Presence {
+            leaving: true,
+            ..self.presence()
+        };
+        let fence = Precondition::Created(key.clone(), joined.created);
+        self.applied(
+            Txn::new()
+                .when(fence)
+                .put_leased(key, encode(&presence), joined.lease),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Ends the presence, once nothing runs here any more.
+    pub(crate) async fn leave(&self, joined: &Joined) -> Result<(), AbsenceError> {
+        let key = self.keys.machine(&self.identity.id);
+        let snapshot = self.registry.read(&[Select::Key(key.clone())]).await?;
+        let known = snapshot.get(&key);
+        let before = known.and_then(|kv| serde_json::from_slice::<MachineRecord>(&kv.value).ok());
+        let record = self.machine_record(before.as_ref(), true);
+        let fence = Precondition::Created(self.keys.presence(&self.identity.id), joined.created);
+        let txn = Txn::new()
+            .when(fence)
+            .put(key, encode(&record))
+            .delete(self.keys.presence(&self.identity.id));
+        self.applied(txn).await?;
+        Ok(self.registry.revoke(joined.lease).await?)
+    }
+
+    /// Renews the lease every third of its TTL; returns when it is lost. Each try has a sixth of the TTL to be
+    /// answered; a miss is followed by the next at once, at another endpoint (design §4, "Endpoints").
+    pub(crate) async fn keep(&self, joined: &Joined) {
+        let mut asked = joined.asked;
+        let mut backoff = Backoff::new(self.ttl / 15, joined.created.unsigned_abs());
+        loop {
+            sleep_until(asked + joined.ttl / 3).await;
+            let sent = Instant::now();
+            match self.registry.renew(joined.lease, joined.ttl / 6).await {
+                Ok(renewed) => {
+                    asked = sent;
+                    backoff.reset();
+                    // A doubt that this raises is heard through the trust itself.
+                    let _ = self.trust.witness(renewed.revision);
+                }
+                Err(RegistryError::LeaseExpired(_)) => {
+                    tracing::warn!(lease = %joined.lease, "lost the presence: its lease expired");
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "could not renew the presence, trying again");
+                    sleep(backoff.pause()).await;
+                }
+            }
+        }
+    }
+}

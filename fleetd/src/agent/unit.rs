@@ -1,0 +1,178 @@
+//! One unit as the agent's loop sees it: what is wanted, what is there, what is being done about it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use units::{Assignment, Hold, Phase, State};
+
+use super::local::{Held, Started};
+use super::plan::Order;
+use super::worker::Outcome;
+use crate::init::Status;
+use crate::registry::Revision;
+
+/// Work that is over within this time is reported when it is over; of longer work the stages in between are of
+/// interest too.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Between tries of a step that fails.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(crate) held: Option<Held>,
+    /// `None` until systemd has been asked.
+    pub(crate) status: Option<Status>,
+    pub(crate) order: Order,
+    /// The assignment the order comes from, and its revision.
+    pub(crate) assigned: Option<(Option<Assignment>, Revision)>,
+    pub(crate) work: Option<Work>,
+    pub(crate) problem: Option<String>,
+    /// The name is the host's own, in words; found for the assignment of this revision.
+    pub(crate) refused: Option<(Revision, String)>,
+    failures: u32,
+    pub(crate) retry_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) order: Order,
+    pub(crate) superseded: CancellationToken,
+    pub(crate) since: Instant,
+}
+
+/// What to tell the cluster about a unit.
+pub(crate) enum Say {
+    /// This; `None` takes back what was said.
+    This(Option<State>),
+    /// Nothing new before this moment.
+    Later(Instant),
+    /// Nothing new.
+    Nothing,
+}
+
+impl Unit {
+    pub(crate) fn new(held: Option<Held>) -> Self {
+        Self {
+            held,
+            status: None,
+            order: Order::Keep,
+            assigned: None,
+            work: None,
+            problem: None,
+            refused: None,
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    fn revision(&self) -> Revision {
+        self.assigned.as_ref().map_or(0, |(_, revision)| *revision)
+    }
+
+    fn assignment(&self) -> Option<&Assignment> {
+        self.assigned
+            .as_ref()
+            .and_then(|(assignment, _)| assignment.as_ref())
+    }
+
+    /// Takes in what the registry says now.
+    pub(crate) fn told(&mut self, assigned: Option<(Option<Assignment>, Revision)>, order: Order) {
+        if self.revision() != assigned.as_ref().map_or(0, |(_, r)| *r) {
+            // Another order is another chance.
+            self.retry_at = None;
+            self.failures = 0;
+            if matches!(&order, Order::Run(a) if a.phase == Phase::Run) {
+                self.refused = None;
+            }
+        }
+        self.assigned = assigned;
+        self.order = order;
+    }
+
+    /// Takes in how the work came out.
+    pub(crate) fn worked(&mut self, outcome: Outcome) {
+        self.work = None;
+        match outcome {
+            Outcome::Done => {
+                self.problem = None;
+                self.failures = 0;
+                self.retry_at = None;
+            }
+            Outcome::Ended(word) => self.problem = Some(format!("systemd could not start it: {word}")),
+            Outcome::Refused(why) => self.refused = Some((self.revision(), why)),
+            Outcome::Superseded => {}
+            Outcome::Failed(why) => {
+                self.problem = Some(why);
+                let pause = RETRY_FIRST
+                    .saturating_mul(1 << self.failures.min(6))
+                    .min(RETRY_LONGEST);
+                self.failures += 1;
+                self.retry_at = Some(Instant::now() + pause);
+            }
+        }
+    }
+
+    /// Nothing of it is here, and nobody speaks of it.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.held.is_none() && self.assigned.is_none() && self.work.is_none()
+    }
+
+    /// What to tell the cluster.
+    pub(crate) fn say(&self) -> Say {
+        if let Some(work) = &self.work
+            && work.since.elapsed() < QUIET
+        {
+            return Say::Later(work.since + QUIET);
+        }
+        let assigned = self.assignment();
+        if let Some((_, why)) = self.refused.as_ref().filter(|_| self.assigned.is_some()) {
+            let state = State {
+                problem: Some(why.clone()),
+                ..self.state(Hold::Refused)
+            };
+            return Say::This(Some(state));
+        }
+        match (&self.held, assigned) {
+            (Some(_), _) if self.status.is_none() => Say::Nothing,
+            (Some(_), _) => Say::This(Some(self.state(Hold::Held))),
+            (None, Some(a)) if a.phase == Phase::Release && self.order != Order::Keep => {
+                Say::This(Some(self.state(Hold::Gone)))
+            }
+            (None, Some(_)) if self.problem.is_some() => Say::This(Some(self.state(Hold::Held))),
+            (None, Some(_)) => Say::Nothing,
+            (None, None) if self.assigned.is_some() => Say::Nothing,
+            (None, None) => Say::This(None),
+        }
+    }
+
+    fn state(&self, hold: Hold) -> State {
+        let unknown = Status::default();
+        let status = self
+            .status
+            .as_ref()
+            .filter(|_| hold == Hold::Held)
+            .unwrap_or(&unknown);
+        let record = self.held.as_ref().map(|h| h.record.clone()).unwrap_or_default();
+        let is_up = matches!(status.active.as_str(), "active" | "reloading");
+        let from_order = self.assignment().filter(|_| self.held.is_none());
+        State {
+            assignment: self.revision(),
+            hold,
+            generation: from_order.map_or(record.generation, |a| a.generation),
+            run: from_order.map_or(record.run, |a| a.run),
+            hash: self.held.as_ref().and_then(|h| h.hash),
+            started: record.started == Started::Yes,
+            load: status.load.clone(),
+            active: status.active.clone(),
+            sub: status.sub.clone(),
+            result: status.result.clone(),
+            restarts: status.restarts,
+            since: status.since_us,
+            // What stood in the way stands there no longer once the unit is up, by whatever way.
+            problem: self.problem.clone().filter(|_| !is_up),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! fleetd as a process: everything put together, and how it ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::local::Local;
+use crate::agent::{Agent, Identity, LeaveRequest};
+use crate::api::{Api, listen};
+use crate::config::{Config, ConfigError};
+use crate::engine::{Engine, Policy};
+use crate::host::{self, HostError};
+use crate::init::systemd::Systemd;
+use crate::init::{OwnJob, SharedInit};
+use crate::registry::etcd::{EtcdConfig, EtcdRegistry, EtcdTls};
+use crate::registry::keys::Keys;
+use crate::registry::trust::Trust;
+use crate::registry::{RegistryError, SharedRegistry};
+
+/// What fleetd remembers of this boot.
+const RUN: &str = "/run/fleet";
+
+/// systemd is asked about our own job this long when we are told to stop; without an answer every unit is kept.
+const JOB_ANSWERED: Duration = Duration::from_secs(5);
+
+/// Why fleetd could not start. One line each.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The machine does not say who it is.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// etcd's address or certificates cannot be used at all; an etcd that is away is no such error.
+    #[error("etcd cannot be used: {0}")]
+    Registry(#[from] RegistryError),
+    /// A file cannot be read or written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn run(config: Config) -> Result<(), DaemonError> {
+    // Sockets first: whoever connects from now on is answered, if only by a 503.
+    let listeners = listeners(&config)?;
+    let identity = identity(&config)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(
+        machine = %identity.id,
+        address = identity.address,
+        version = identity.version,
+        etcd = config.etcd_servers.join(","),
+        "starting"
+    );
+    let run = Path::new(RUN);
+    std::fs::create_dir_all(run)?;
+    let trust = Arc::new(Trust::open(run)?);
+    if let Some(doubt) = trust.doubt() {
+        tracing::error!(%doubt, "does not believe the registry");
+    }
+    let local = Local::open(&config.units_directory, &run.join("records"))?;
+    let registry: SharedRegistry = Arc::new(EtcdRegistry::connect(etcd(&config)?)?);
+    let keys = Keys::new(&config.etcd_key_prefix);
+
+    let stop = CancellationToken::new();
+    let mut api = Api::new(registry.clone(), keys.clone(), trust.clone());
+    api.page_size = config.token_limit;
+    let router = api.router();
+    for listener in listeners {
+        tokio::spawn(listener.serve(router.clone(), stop.clone()));
+    }
+    sd_notify::notify(&[NotifyState::Ready])?;
+
+    let init = init(&config, &stop).await;
+    let Some(init) = init else { return Ok(()) };
+    let (leave, requests) = mpsc::channel::<LeaveRequest>(1);
+    let engine = (!config.disable_engine).then(|| {
+        let policy = Policy {
+            brake_hold: config.agent_ttl,
+            ..Policy::default()
+        };
+        let (registry, keys, trust) = (registry.clone(), keys.clone(), trust.clone());
+        tokio::spawn(
+            Engine {
+                registry,
+                keys,
+                machine: identity.id,
+                trust,
+                policy,
+            }
+            .run(stop.clone()),
+        )
+    });
+    let agent = Agent {
+        registry,
+        keys,
+        init: init.clone(),
+        trust,
+        identity,
+        ttl: config.agent_ttl,
+        local,
+    };
+    let agent = tokio::spawn(agent.run(stop.clone(), requests));
+
+    told_to_stop().await?;
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    if is_leave(&init).await {
+        depart(&leave).await?;
+    }
+    stop.cancel();
+    if let Some(engine) = engine {
+        let _ = engine.await;
+    }
+    match agent.await {
+        Ok(ended) => ended?,
+        Err(error) => tracing::error!(%error, "the agent ended by a fault of its own"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn listeners(config: &Config) -> io::Result<Vec<listen::Listener>> {
+    let mut listeners = listen::from_systemd()?;
+    if listeners.is_empty() {
+        match &config.api_socket {
+            Some(path) => listeners.push(listen::unix(path)?),
+            None => tracing::warn!("serves no API: systemd handed over no socket (is fleet.socket enabled?)"),
+        }
+    }
+    Ok(listeners)
+}
+
+fn identity(config: &Config) -> Result<Identity, DaemonError> {
+    let address = match config.public_ip.as_str() {
+        "" => host::default_address()
+            .map(|ip| ip.to_string())
+            .unwrap_or_default(),
+        given => given.to_owned(),
+    };
+    Ok(Identity {
+        id: host::machine_id()?,
+        boot_id: host::boot_id()?,
+        address,
+        metadata: config.metadata.clone(),
+        capacity: host::capacity(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+fn etcd(config: &Config) -> Result<EtcdConfig, DaemonError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+    };
+    let user = (!config.etcd_username.is_empty())
+        .then(|| (config.etcd_username.clone(), config.etcd_password.clone()));
+    let identity = match (&config.etcd_certfile, &config.etcd_keyfile) {
+        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+        (None, None) => None,
+        _ => {
+            let why = "etcd_certfile and etcd_keyfile belong together: only one is set";
+            return Err(RegistryError::Refused(why.to_owned()).into());
+        }
+    };
+    let ca = config.etcd_cafile.as_ref().map(read).transpose()?;
+    let tls = (ca.is_some() || identity.is_some()).then_some(EtcdTls { ca, identity });
+    Ok(EtcdConfig {
+        servers: config.etcd_servers.clone(),
+        user,
+        tls,
+    })
+}
+
+/// systemd, as soon as it answers; `None` if we are told to stop before.
+async fn init(config: &Config, stop: &CancellationToken) -> Option<SharedInit> {
+    let mut told = Box::pin(told_to_stop());
+    loop {
+        match Systemd::connect(&config.units_directory).await {
+            Ok(systemd) => return Some(systemd),
+            Err(error) => tracing::warn!(%error, "could not reach systemd, trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            _ = &mut told => {
+                stop.cancel();
+                return None;
+            }
+        }
+    }
+}
+
+async fn told_to_stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("was told to stop"),
+        _ = interrupt.recv() => tracing::info!("was interrupted"),
+    }
+    Ok(())
+}
+
+/// Whether this is the end of the machine's membership and not only of this process: a person, or the shutdown of the
+/// host, stops the service. A restart, a crash, a bare signal are not (design §6, "fleetd stops").
+async fn is_leave(init: &SharedInit) -> bool {
+    match tokio::time::timeout(JOB_ANSWERED, init.own_job()).await {
+        Ok(Ok(OwnJob::Stop)) => true,
+        Ok(Ok(job)) => {
+            tracing::info!(?job, "stops without leaving the cluster; every unit is kept");
+            false
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "could not ask systemd why it is to stop; every unit is kept");
+            false
+        }
+        Err(_) => {
+            tracing::warn!("systemd did not say why it is to stop; every unit is kept");
+            false
+        }
+    }
+}
+
+/// Leaves, unless told to stop a second time.
+async fn depart(leave: &mpsc::Sender<LeaveRequest>) -> io::Result<()> {
+    let (request, left) = oneshot::channel();
+    if leave.send(request).await.is_err() {
+        return Ok(());
+    }
+    tokio::select! {
+        left = left => if let Ok(true) = left { tracing::info!("left the cluster") },
+        told = told_to_stop() => {
+            told?;
+            tracing::warn!("gave up leaving the cluster; what still runs is kept");
+        }
+    }
+    Ok(())
+}
+
+/// The `FLEET_*` variables of this process.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars()
+        .filter(|(name, _)| name.starts_with("FLEET_"))
+        .collect()
+}

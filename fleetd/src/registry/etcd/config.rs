@@ -1,0 +1,116 @@
+//! Where etcd is, and what is needed to be let in.
+
+use std::fmt;
+use std::time::Duration;
+
+use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+
+use super::address;
+
+/// Where etcd is and who we are.
+#[derive(Clone, Default)]
+pub struct EtcdConfig {
+    /// Addresses to begin with: `http://host:port`, `https://host:port`, or `host:port` for the former.
+    pub servers: Vec<String>,
+    /// User and password, if etcd asks for them.
+    pub user: Option<(String, String)>,
+    /// For `https://` addresses.
+    pub tls: Option<EtcdTls>,
+}
+
+/// Certificates, each as the text of a PEM file.
+#[derive(Clone, Default)]
+pub struct EtcdTls {
+    /// Who may vouch for etcd.
+    pub ca: Option<Vec<u8>>,
+    /// Our certificate and its key, if etcd asks for one.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Without the secrets.
+impl fmt::Debug for EtcdConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdConfig")
+            .field("servers", &self.servers)
+            .field("user", &self.user.as_ref().map(|(name, _)| name))
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EtcdTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdTls").finish_non_exhaustive()
+    }
+}
+
+impl EtcdConfig {
+    /// The addresses in one form, and the options to connect with; or what does not go together.
+    pub(super) fn check(self) -> Result<(Vec<String>, ConnectOptions), String> {
+        let servers = self.servers.iter().map(|url| address::normalize(url));
+        let servers = servers.collect::<Result<Vec<_>, _>>()?;
+        let refuse = |why: &str| Err(why.to_owned());
+        let secure = servers
+            .iter()
+            .filter(|url| address::scheme(url) == "https")
+            .count();
+        match (&self.tls, secure) {
+            _ if servers.is_empty() => return refuse("no address of etcd is given"),
+            (None, 1..) => return refuse("an https:// address of etcd needs a CA certificate"),
+            (Some(_), secure) if secure < servers.len() => {
+                return refuse("with certificates every address of etcd must be https://");
+            }
+            _ => {}
+        }
+        // Without keep-alive a frozen member hangs every call on it silently; pinged more often than every 5 s, etcd
+        // drops the connection. No overall timeout: it would end the watches.
+        let mut options = ConnectOptions::new()
+            .with_connect_timeout(Duration::from_secs(2))
+            .with_keep_alive(Duration::from_secs(6), Duration::from_secs(3))
+            .with_require_leader(true);
+        if let Some((name, password)) = self.user {
+            options = options.with_user(name, password).with_auto_token_refresh(true);
+        }
+        if let Some(tls) = self.tls {
+            let mut with = TlsOptions::new();
+            if let Some(ca) = tls.ca {
+                with = with.ca_certificate(Certificate::from_pem(ca));
+            }
+            if let Some((certificate, key)) = tls.identity {
+                with = with.identity(Identity::from_pem(certificate, key));
+            }
+            options = options.with_tls(with);
+        }
+        Ok((servers, options))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(servers: &[&str], tls: bool) -> Result<Vec<String>, String> {
+        let config = EtcdConfig {
+            servers: servers.iter().map(|s| (*s).to_owned()).collect(),
+            user: Some(("root".to_owned(), "secret".to_owned())),
+            tls: tls.then(EtcdTls::default),
+        };
+        assert!(!format!("{config:?}").contains("secret"));
+        config.check().map(|(servers, _)| servers)
+    }
+
+    #[test]
+    fn addresses_and_certificates_must_go_together() {
+        assert_eq!(
+            check(&["a:1", "http://b:1/"], false),
+            Ok(vec!["http://a:1".to_owned(), "http://b:1".to_owned()])
+        );
+        assert!(check(&["https://a:1"], true).is_ok());
+        for (servers, tls) in [
+            (&[][..], false),
+            (&["https://a:1"], false),
+            (&["https://a:1", "http://b:1"], true),
+        ] {
+            assert!(check(servers, tls).is_err(), "{servers:?}");
+        }
+    }
+}

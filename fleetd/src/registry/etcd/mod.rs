@@ -1,0 +1,332 @@
+//! The store in etcd, from 3.4 on, over etcd-client.
+//!
+//! What it adds to that crate: it speaks to one endpoint at a time and knows the next one (`endpoints`), tells what
+//! surely did not happen from what may have (`failure`), takes a watch for what etcd promises and no more (`watch`),
+//! and renews leases without waiting longer than asked (`lease`).
+
+mod address;
+mod config;
+mod endpoints;
+mod failure;
+mod lease;
+mod watch;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use etcd_client::{Error, GetOptions, TxnOp, TxnOpResponse};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::{
+    Backoff, CALL_TIMEOUT, Commit, Lease, LeaseId, MAX_OPS, Registry, RegistryError, Revision, Select,
+    Snapshot, Txn, WATCH_BUFFER, Watch, check,
+};
+pub use config::{EtcdConfig, EtcdTls};
+use endpoints::{Connection, Endpoints};
+use failure::Failure;
+use lease::Renewals;
+
+/// The largest answer taken from etcd. The crate's own limit of 4 MiB is a few thousand units.
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// How often a call is tried if nothing speaks against it; more often where there are more endpoints.
+const TRIES: usize = 3;
+
+/// The store in etcd. A clone shares the connection.
+#[derive(Clone)]
+pub struct EtcdRegistry {
+    endpoints: Arc<Endpoints>,
+    renewals: Arc<Renewals>,
+}
+
+impl fmt::Debug for EtcdRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdRegistry")
+            .field("endpoint", &self.endpoints.current())
+            .finish_non_exhaustive()
+    }
+}
+
+impl EtcdRegistry {
+    /// A client of the cluster at `config`. Speaks to nobody yet: a daemon must come up while etcd is away.
+    ///
+    /// # Errors
+    /// [`RegistryError::Refused`] if there is no usable address, or addresses and certificates do not go together.
+    pub fn connect(config: EtcdConfig) -> Result<Self, RegistryError> {
+        let (servers, options) = config.check().map_err(RegistryError::Refused)?;
+        Ok(Self {
+            endpoints: Arc::new(Endpoints::new(servers, options)),
+            renewals: Arc::default(),
+        })
+    }
+
+    /// The address in use, for people.
+    pub fn endpoint(&self) -> String {
+        self.endpoints.current()
+    }
+
+    /// Asks one endpoint after the other until one answers. What may have had an effect is sent again only if `again`
+    /// says that this does no harm.
+    async fn call<T, F>(
+        &self,
+        again: Again,
+        ask: impl Fn(Arc<Connection>) -> F + Send + Sync,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+        T: Send,
+    {
+        let began = Instant::now();
+        let tries = self.endpoints.len().max(TRIES);
+        let mut backoff = self.backoff();
+        for _ in 1..tries {
+            let (failure, all_tried) = match self.ask_once(&ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let may_repeat = match failure {
+                Failure::Unreached(_) => true,
+                Failure::InDoubt(_) => again == Again::Harmless,
+                _ => false,
+            };
+            if !may_repeat || began.elapsed() >= 2 * CALL_TIMEOUT {
+                return Err(failure);
+            }
+            if all_tried {
+                sleep(backoff.pause()).await;
+            }
+        }
+        self.ask_once(&ask).await.map_err(|(failure, _)| failure)
+    }
+
+    /// One attempt; with a failure, whether every endpoint has failed by now.
+    async fn ask_once<T, F>(
+        &self,
+        ask: impl Fn(Arc<Connection>) -> F + Send + Sync,
+    ) -> Result<T, (Failure, bool)>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+        T: Send,
+    {
+        let connection = self
+            .endpoints
+            .connection()
+            .await
+            .map_err(|failure| (failure, true))?;
+        let failure = match timeout(CALL_TIMEOUT, ask(connection.clone())).await {
+            Ok(Ok(answer)) => {
+                self.endpoints.worked(&connection);
+                return Ok(answer);
+            }
+            Ok(Err(error)) => Failure::new(&connection.url, error),
+            Err(_) => no_answer(&connection, CALL_TIMEOUT),
+        };
+        Err(self.blame(&connection, failure))
+    }
+
+    /// Moves on if the endpoint is to blame.
+    fn blame(&self, connection: &Arc<Connection>, failure: Failure) -> (Failure, bool) {
+        if failure.blames_endpoint() {
+            let all_tried = self.endpoints.failed(connection, &failure);
+            return (failure, all_tried);
+        }
+        self.endpoints.worked(connection);
+        (failure, false)
+    }
+
+    /// Pauses between the rounds of one call; the address of the store is as good a seed as any.
+    fn backoff(&self) -> Backoff {
+        Backoff::new(Duration::from_secs(1), Arc::as_ptr(&self.endpoints) as u64)
+    }
+}
+
+/// Whether a request that may have had an effect may be sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// A second time changes nothing that matters.
+    Harmless,
+    /// The caller has to find out first.
+    Never,
+}
+
+fn no_answer(connection: &Connection, within: Duration) -> Failure {
+    Failure::InDoubt(format!("{}: no answer within {within:?}", connection.url))
+}
+
+fn seconds(ttl: Duration) -> i64 {
+    let whole = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+    i64::try_from(whole).unwrap_or(i64::MAX)
+}
+
+/// Reads up to [`MAX_OPS`] selections, at `at` if that is given and else as of now.
+async fn read_some(
+    connection: Arc<Connection>,
+    what: &[Select],
+    at: Option<Revision>,
+) -> Result<Snapshot, Error> {
+    let pinned = |options: GetOptions| match at {
+        Some(revision) => options.with_revision(revision),
+        None => options,
+    };
+    let mut kv = connection.kv();
+    if let [] | [_] = what {
+        let (key, options) = match what.first() {
+            Some(select) => wire::get(select),
+            None => wire::get_nothing(),
+        };
+        let answer = kv.get(key, Some(pinned(options))).await?;
+        let revision = wire::revision(answer.header());
+        let kvs = wire::key_values(answer).collect();
+        return Ok(Snapshot { kvs, revision });
+    }
+    let gets = what
+        .iter()
+        .map(wire::get)
+        .map(|(key, options)| TxnOp::get(key, Some(pinned(options))));
+    let answer = kv
+        .txn(etcd_client::Txn::new().and_then(gets.collect::<Vec<_>>()))
+        .await?;
+    let kvs = answer
+        .op_responses()
+        .into_iter()
+        .flat_map(|response| match response {
+            TxnOpResponse::Get(get) => wire::key_values(get).collect(),
+            _ => Vec::new(),
+        });
+    Ok(Snapshot {
+        kvs: kvs.collect(),
+        revision: wire::revision(answer.header()),
+    })
+}
+
+#[async_trait]
+impl Registry for EtcdRegistry {
+    async fn read(&self, what: &[Select]) -> Result<Snapshot, RegistryError> {
+        check::select(what)?;
+        let (first, more) = what.split_at(what.len().min(MAX_OPS));
+        let ask = |connection| read_some(connection, first, None);
+        let mut all = self.call(Again::Harmless, ask).await.map_err(Failure::of_read)?;
+        // etcd takes no more in one transaction; the rest is read as of the revision of the first.
+        for some in more.chunks(MAX_OPS) {
+            let ask = |connection| read_some(connection, some, Some(all.revision));
+            let further = self.call(Again::Harmless, ask).await.map_err(Failure::of_read)?;
+            all.kvs.extend(further.kvs);
+        }
+        if what.len() > 1 {
+            let sorted: BTreeMap<_, _> = all.kvs.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
+            all.kvs = sorted.into_values().collect();
+        }
+        Ok(all)
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<Commit, RegistryError> {
+        check::txn(&txn)?;
+        let lease = txn.ops.iter().find_map(super::Op::lease);
+        let request = wire::txn(txn);
+        let ask = |connection: Arc<Connection>| {
+            let request = request.clone();
+            async move { connection.kv().txn(request).await }
+        };
+        match self.call(Again::Never, ask).await {
+            Ok(answer) => {
+                let revision = wire::revision(answer.header());
+                Ok(match answer.succeeded() {
+                    true => Commit::Applied(revision),
+                    false => Commit::Refused(revision),
+                })
+            }
+            Err(Failure::NoSuchLease) => {
+                let refused = || RegistryError::Refused("there is no such lease".to_owned());
+                Err(lease.map_or_else(refused, RegistryError::LeaseExpired))
+            }
+            Err(failure) => Err(failure.of_commit()),
+        }
+    }
+
+    async fn watch(&self, what: Select, from: Revision) -> Result<Watch, RegistryError> {
+        check::select([&what])?;
+        let ask = |connection: Arc<Connection>| {
+            let what = what.clone();
+            async move { Ok((watch::open(&connection, &what, from).await?, connection)) }
+        };
+        let opened = self.call(Again::Harmless, ask).await;
+        let (stream, connection) = opened.map_err(Failure::of_read)?;
+        let (out, watch) = Watch::channel(WATCH_BUFFER);
+        tokio::spawn(watch::carry(connection, stream, from, out));
+        Ok(watch)
+    }
+
+    /// A grant whose answer is lost leaves a lease that nobody knows; it ends by itself.
+    async fn grant(&self, ttl: Duration) -> Result<Lease, RegistryError> {
+        let ask =
+            |connection: Arc<Connection>| async move { connection.leases().grant(seconds(ttl), None).await };
+        let granted = self.call(Again::Harmless, ask).await.map_err(Failure::of_read)?;
+        Ok(Lease {
+            id: LeaseId(granted.id()),
+            ttl: Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or_default()),
+            revision: wire::revision(granted.header()),
+        })
+    }
+
+    async fn renew(&self, id: LeaseId, deadline: Duration) -> Result<Lease, RegistryError> {
+        let until = Instant::now() + deadline;
+        let mut backoff = self.backoff();
+        loop {
+            let connecting = timeout_at(until, self.endpoints.connection()).await;
+            let (failure, all_tried) = match connecting {
+                Err(_) => (
+                    Failure::Unreached(format!("no connection within {deadline:?}")),
+                    true,
+                ),
+                Ok(Err(failure)) => (failure, true),
+                Ok(Ok(connection)) => match timeout_at(until, self.renewals.renew(&connection, id)).await {
+                    Ok(Ok(lease)) => {
+                        self.endpoints.worked(&connection);
+                        return Ok(lease);
+                    }
+                    Ok(Err(error)) => self.blame(&connection, Failure::new(&connection.url, error)),
+                    Err(_) => self.blame(&connection, no_answer(&connection, deadline)),
+                },
+            };
+            let pause = if all_tried {
+                backoff.pause()
+            } else {
+                Duration::ZERO
+            };
+            match failure {
+                Failure::NoSuchLease => {
+                    self.renewals.forget(id);
+                    return Err(RegistryError::LeaseExpired(id));
+                }
+                failure if !failure.blames_endpoint() || Instant::now() + pause >= until => {
+                    return Err(failure.of_read());
+                }
+                _ => sleep(pause).await,
+            }
+        }
+    }
+
+    async fn remaining(&self, id: LeaseId) -> Result<Duration, RegistryError> {
+        let ask =
+            |connection: Arc<Connection>| async move { connection.leases().time_to_live(id.0, None).await };
+        let answer = self.call(Again::Harmless, ask).await.map_err(Failure::of_read)?;
+        // etcd answers -1 for a lease that is gone.
+        match u64::try_from(answer.ttl()) {
+            Ok(seconds) => Ok(Duration::from_secs(seconds)),
+            Err(_) => Err(RegistryError::LeaseExpired(id)),
+        }
+    }
+
+    async fn revoke(&self, id: LeaseId) -> Result<(), RegistryError> {
+        self.renewals.forget(id);
+        let ask = |connection: Arc<Connection>| async move { connection.leases().revoke(id.0).await };
+        match self.call(Again::Harmless, ask).await {
+            Ok(_) | Err(Failure::NoSuchLease) => Ok(()),
+            Err(failure) => Err(failure.of_read()),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Whole-cluster behaviour, in virtual time: what a user would see of agents and engine together.
+
+mod world;
+
+use std::time::Duration;
+
+use fleetd::cluster::invariants;
+use units::DesiredState;
+use world::{TTL, World, name};
+
+const PLAIN: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
+const ALONE: &str = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nConflicts=web@*\n";
+
+async fn check(world: &World) {
+    let violations = invariants::check(&world.cluster().await);
+    assert!(violations.is_empty(), "{violations:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn units_that_conflict_run_on_different_machines() {
+    let world = World::new(3).await;
+    for unit in ["web@1.service", "web@2.service", "web@3.service", "web@4.service"] {
+        world.launch(unit, ALONE).await;
+    }
+    world.settle().await;
+    let mut homes: Vec<usize> = (1..=3)
+        .flat_map(|i| world.active_on(&format!("web@{i}.service")))
+        .collect();
+    homes.sort_unstable();
+    assert_eq!(homes, [0, 1, 2]);
+    assert_eq!(world.active_on("web@4.service"), [0_usize; 0]);
+    let cluster = world.cluster().await;
+    let verdict = cluster.verdicts[&name("web@4.service")].value.clone().unwrap();
+    assert_eq!(verdict.machines.len(), 3);
+    check(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_machines_units_run_elsewhere_and_the_others_are_untouched() {
+    let mut world = World::new(3).await;
+    world.launch("web@1.service", ALONE).await;
+    world.launch("web@2.service", ALONE).await;
+    world.settle().await;
+    let [one, two] = ["web@1.service", "web@2.service"].map(|u| world.active_on(u)[0]);
+    let pid = world.pid(two, "web@2.service");
+    world.kill(one);
+    tokio::time::sleep(TTL + Duration::from_secs(2)).await;
+    let third = 3 - one - two;
+    assert_eq!(world.active_on("web@1.service"), [third]);
+    assert_eq!(world.pid(two, "web@2.service"), pid);
+    world.settle().await;
+    check(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_of_fleetd_touches_nothing_and_writes_nothing() {
+    let mut world = World::new(3).await;
+    world.launch("a.service", PLAIN).await;
+    world
+        .launch("b.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n")
+        .await;
+    world.settle().await;
+    let home = world.active_on("a.service")[0];
+    let pid = world.pid(home, "a.service");
+    let starts: usize = world.machines.iter().map(|m| m.init.starts("b.service")).sum();
+    assert_eq!(starts, 1);
+    for n in 0..3 {
+        let leads = world
+            .snapshot()
+            .await
+            .get(&world.keys.leader())
+            .unwrap()
+            .value
+            .clone();
+        let before = world.store.revision();
+        world.restart(n).await;
+        world.settle().await;
+        if leads != world.machines[n].id.as_str().as_bytes() {
+            assert_eq!(world.store.revision(), before, "restart of {n}");
+        }
+        world.crash(n);
+        world.pass(3).await;
+        world.start(n);
+        world.settle().await;
+    }
+    assert_eq!(world.pid(home, "a.service"), pid);
+    assert_eq!(
+        world
+            .machines
+            .iter()
+            .map(|m| m.init.starts("b.service"))
+            .sum::<usize>(),
+        1
+    );
+    check(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn destroyed_units_leave_nothing_behind() {
+    let world = World::new(2).await;
+    let empty = world.snapshot().await.kvs.len();
+    for i in 0..20 {
+        world.launch(&format!("u{i}.service"), PLAIN).await;
+    }
+    world.settle().await;
+    for i in 0..20 {
+        assert_eq!(world.active_on(&format!("u{i}.service")).len(), 1);
+        world.destroy(&format!("u{i}.service")).await;
+    }
+    world.settle().await;
+    let keys: Vec<String> = world.snapshot().await.kvs.into_iter().map(|kv| kv.key).collect();
+    assert_eq!(keys.len(), empty, "{keys:#?}");
+    for machine in &world.machines {
+        assert_eq!(machine.init.linked(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_leaves_hands_its_units_over_one_copy_at_a_time() {
+    let mut world = World::new(2).await;
+    for i in 0..6 {
+        world.launch(&format!("u{i}.service"), PLAIN).await;
+    }
+    world.settle().await;
+    assert!(world.leave(0).await);
+    world.settle().await;
+    for i in 0..6 {
+        assert_eq!(world.active_on(&format!("u{i}.service")), [1]);
+    }
+    check(&world).await;
+    world.start(0);
+    world.settle().await;
+    check(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_cut_off_and_healed_keeps_its_global_and_pinned_units_running() {
+    let mut world = World::empty();
+    for _ in 0..3 {
+        world.join(&[]).await;
+    }
+    world.settle().await;
+    world
+        .launch(
+            "g.service",
+            "[Service]\nExecStart=/bin/g\n[X-Fleet]\nGlobal=true\n",
+        )
+        .await;
+    let pinned = format!(
+        "[Service]\nExecStart=/bin/p\n[X-Fleet]\nMachineID={}\n",
+        world.machines[0].id
+    );
+    world.launch("p.service", &pinned).await;
+    world.launch("m.service", PLAIN).await;
+    world.settle().await;
+    // m is the third on machine 0 at most; have it there.
+    let home = world.active_on("m.service")[0];
+    let pids = ["g.service", "m.service"].map(|u| world.pid(home, u));
+    world.machines[home].client.cut();
+    world.pass(2 * TTL.as_secs()).await;
+    let both = world.active_on("m.service");
+    assert_eq!(
+        both.len(),
+        2,
+        "moved, and the old copy runs on while its machine is cut off"
+    );
+    world.machines[home].client.mend();
+    world.settle().await;
+    assert_eq!(world.pid(home, "g.service"), pids[0]);
+    let now = world.active_on("m.service");
+    assert_eq!(now.len(), 1);
+    assert_ne!(now[0], home, "its successor had come up");
+    check(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_named_like_one_of_the_hosts_is_refused_everywhere_and_retried_when_the_name_is_free() {
+    let world = World::new(3).await;
+    for machine in &world.machines {
+        machine
+            .init
+            .host_unit("ssh.service", "/usr/lib/systemd/system/ssh.service");
+    }
+    world.launch("ssh.service", PLAIN).await;
+    world.settle().await;
+    let cluster = world.cluster().await;
+    let verdict = cluster.verdicts[&name("ssh.service")].value.clone().unwrap();
+    assert_eq!(verdict.counts.values().sum::<usize>(), 3, "{verdict:?}");
+    assert!(
+        verdict
+            .machines
+            .iter()
+            .all(|m| m.reason.contains("/usr/lib/systemd/system/ssh.service")),
+        "{verdict:?}"
+    );
+    for machine in &world.machines {
+        assert_eq!(machine.init.starts("ssh.service"), 0);
+    }
+    world.machines[1].init.remove_host_unit("ssh.service");
+    world.settle().await;
+    assert_eq!(world.active_on("ssh.service"), [1]);
+    world.destroy("ssh.service").await;
+    world.settle().await;
+    assert!(
+        world
+            .cluster()
+            .await
+            .machines
+            .values()
+            .all(|m| m.assignments.is_empty() && m.states.is_empty())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_start_restart_and_new_content_do_what_they_say() {
+    let world = World::new(1).await;
+    let pid = || world.pid(0, "a.service");
+    world.launch("a.service", PLAIN).await;
+    world.settle().await;
+    let first = pid();
+    assert_ne!(first, 0);
+    world.put("a.service", PLAIN, DesiredState::Loaded).await;
+    world.settle().await;
+    assert_eq!(world.active_on("a.service"), [0_usize; 0]);
+    assert_eq!(world.machines[0].init.linked(), ["a.service"]);
+    world.launch("a.service", PLAIN).await;
+    world.settle().await;
+    let second = pid();
+    assert!(second != first && second != 0);
+    world.put_run("a.service", PLAIN, DesiredState::Launched, 1).await;
+    world.settle().await;
+    let third = pid();
+    assert!(third != second && third != 0);
+    world
+        .launch("a.service", "[Service]\nExecStart=/bin/other\n")
+        .await;
+    world.settle().await;
+    assert!(pid() != third && pid() != 0);
+    assert!(
+        world.machines[0]
+            .init
+            .ran("a.service")
+            .unwrap()
+            .contains("/bin/other")
+    );
+    world.put("a.service", PLAIN, DesiredState::Inactive).await;
+    world.settle().await;
+    assert_eq!(world.machines[0].init.linked(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_at_rest_reads_and_writes_nothing() {
+    let world = World::new(3).await;
+    for i in 0..10 {
+        world.launch(&format!("u{i}.service"), PLAIN).await;
+    }
+    world.settle().await;
+    let (before, revision) = (world.store.counters(), world.store.revision());
+    world.pass(300).await;
+    let after = world.store.counters();
+    assert_eq!(world.store.revision(), revision);
+    assert_eq!(
+        (after.reads, after.commits, after.watches),
+        (before.reads, before.commits, before.watches)
+    );
+    let renewals = after.renewals - before.renewals;
+    // Three machines and the leader, each three times a TTL.
+    let expected = 3 * 3 * 300 / 15 + 3 * 300 / 5;
+    assert!((expected - 5..=expected + 5).contains(&renewals), "{renewals}");
+}

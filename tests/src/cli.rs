@@ -1,0 +1,245 @@
+//! `cargo lab`: a cluster to play with, and faults as verbs.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::cluster::{Cluster, Options};
+use crate::fleet::Fleet;
+use crate::machine::Machine;
+use crate::network::Index;
+use crate::printer::Printer;
+use crate::{clean, demo, host, image, show};
+
+/// Real machines on one host, with systemd, etcd and fleet on each.
+#[derive(Debug, Parser)]
+#[command(name = "cargo lab", bin_name = "cargo lab", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Bring a cluster up, run the main job on it step by step, and leave it up to play with
+    Demo(Shape),
+    /// Bring a cluster up
+    Up(Shape),
+    /// List the machines, and how they are
+    Ps,
+    /// Run a command in a machine
+    Exec {
+        machine: usize,
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Open a shell in a machine
+    Shell { machine: usize },
+    /// Show the journal of a machine, also of one that is off
+    Logs {
+        machine: usize,
+        /// Only these units
+        units: Vec<String>,
+        /// How many lines
+        #[arg(short = 'n', long, default_value_t = 100)]
+        lines: usize,
+    },
+    /// Cut a machine's power
+    Kill { machine: usize },
+    /// Shut a machine down in order
+    Poweroff { machine: usize },
+    /// Power a machine on, with the disk as it left it
+    Boot { machine: usize },
+    /// Pull a machine's network cable
+    Cut { machine: usize },
+    /// Hold a service's main process still, or the whole machine
+    Freeze {
+        machine: usize,
+        #[arg(default_value = "fleet.service")]
+        service: String,
+        /// The whole machine, as a hypervisor pauses a VM
+        #[arg(long, conflicts_with = "service")]
+        all: bool,
+    },
+    /// End a service's main process without a warning
+    Crash {
+        machine: usize,
+        #[arg(default_value = "fleet.service")]
+        service: String,
+    },
+    /// Plug the cable in and let everything that stands still go on; without a number, on all machines
+    Heal { machine: Option<usize> },
+    /// Stop, start or kill the etcd of a machine
+    Etcd {
+        #[command(subcommand)]
+        what: EtcdVerb,
+    },
+    /// Take the cluster down
+    Down,
+    /// Take away everything the lab made on this host, also what a crashed run left
+    Clean {
+        /// The cached machine images too
+        #[arg(long)]
+        images: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Shape {
+    /// How many machines
+    #[arg(long, default_value_t = 3)]
+    machines: usize,
+    /// Metadata `zone` for the machines, dealt out in turn
+    #[arg(long, value_delimiter = ',')]
+    zones: Vec<String>,
+    /// Machines with etcd and containers only
+    #[arg(long)]
+    no_fleet: bool,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum EtcdVerb {
+    /// In order
+    Stop { machine: usize },
+    /// Again
+    Start { machine: usize },
+    /// Without a warning; its unit file has it started again
+    Kill { machine: usize },
+}
+
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let printer = Printer::loud();
+    let verb = Cli::parse().verb;
+    match host::require_root().and_then(|()| verb.act(&printer)) {
+        Ok(code) => code,
+        Err(error) => {
+            printer.error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Verb {
+    fn act(self, printer: &Printer) -> Result<ExitCode> {
+        match self {
+            Self::Demo(shape) => demo::run(shape.options(), printer)?,
+            Self::Up(shape) => up(shape.options(), printer)?,
+            Self::Exec { machine, command } => return exec(machine, &command),
+            Self::Shell { machine } => return exec(machine, &["bash".into(), "-l".into()]),
+            Self::Clean { images } => {
+                clean::everything(printer)?;
+                if images {
+                    image::remove_unused(printer)?;
+                }
+            }
+            Self::Down => {
+                let cluster = Cluster::open(Index::DEMO)?;
+                printer.step("take the cluster down", |_| cluster.down())?;
+            }
+            Self::Ps => printer.result(&show::machines(&Cluster::open(Index::DEMO)?)),
+            Self::Heal { machine: None } => {
+                let cluster = Cluster::open(Index::DEMO)?;
+                cluster
+                    .machines()
+                    .iter()
+                    .filter(|machine| machine.is_running())
+                    .try_for_each(Machine::heal)?;
+            }
+            verb => verb.act_on(&Cluster::open(Index::DEMO)?, printer)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The verbs that befall one machine.
+    fn act_on(self, cluster: &Cluster, printer: &Printer) -> Result<()> {
+        match self {
+            Self::Kill { machine } => printer.step(format!("cut the power of machine {machine}"), |_| {
+                cluster.machine(machine)?.kill()
+            }),
+            Self::Poweroff { machine } => printer.step(format!("shut machine {machine} down"), |_| {
+                cluster.machine(machine)?.poweroff()
+            }),
+            Self::Boot { machine } => printer
+                .step(format!("boot machine {machine}"), |_| {
+                    cluster.machine(machine)?.boot()
+                })
+                .map(drop),
+            Self::Cut { machine } => cluster.machine(machine)?.cut(),
+            Self::Heal {
+                machine: Some(machine),
+            } => cluster.machine(machine)?.heal(),
+            Self::Freeze {
+                machine, all: true, ..
+            } => cluster.machine(machine)?.pause(),
+            Self::Freeze { machine, service, .. } => cluster.machine(machine)?.freeze(&service),
+            Self::Crash { machine, service } => cluster.machine(machine)?.crash(&service),
+            Self::Etcd { what } => what.act_on(cluster),
+            Self::Logs {
+                machine,
+                units,
+                lines,
+            } => {
+                let units: Vec<&str> = units.iter().map(String::as_str).collect();
+                printer.result(cluster.machine(machine)?.journal(&units, lines)?.trim_end());
+                Ok(())
+            }
+            // Those that are about more than one machine were taken care of before.
+            other => anyhow::bail!("{other:?} is not about one machine"),
+        }
+    }
+}
+
+impl EtcdVerb {
+    fn act_on(self, cluster: &Cluster) -> Result<()> {
+        let (Self::Stop { machine } | Self::Start { machine } | Self::Kill { machine }) = self;
+        let unit = cluster.etcd_unit(machine);
+        let machine = cluster.machine(machine)?;
+        match self {
+            Self::Stop { .. } => machine.run(&["systemctl", "stop", unit]).map(drop),
+            Self::Start { .. } => machine.run(&["systemctl", "start", unit]).map(drop),
+            Self::Kill { .. } => machine.crash(unit),
+        }
+    }
+}
+
+impl Shape {
+    fn options(self) -> Options {
+        Options {
+            machines: self.machines,
+            zones: self.zones,
+            fleet: !self.no_fleet,
+            images: true,
+            ..Options::default()
+        }
+    }
+}
+
+fn up(options: Options, printer: &Printer) -> Result<()> {
+    let cluster = start(options, printer)?;
+    show::how_to_play(&cluster, printer);
+    Ok(())
+}
+
+/// Makes the cluster that people play with, from nothing.
+pub(crate) fn start(options: Options, printer: &Printer) -> Result<Cluster> {
+    Cluster::require_none(Index::DEMO)?;
+    host::prepare(printer)?;
+    let fleet = if options.fleet {
+        Some(Fleet::build(printer)?)
+    } else {
+        None
+    };
+    Cluster::demo(options, fleet.as_ref(), printer)
+}
+
+fn exec(machine: usize, command: &[String]) -> Result<ExitCode> {
+    let cluster = Cluster::open(Index::DEMO)?;
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut command = cluster.machine(machine)?.command(&words)?;
+    let status = command.status().context("cannot run nsenter")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}

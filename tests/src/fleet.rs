@@ -1,0 +1,86 @@
+//! Building fleet, and handing it to a cluster: the binaries and the unit files as the project ships them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::layer;
+use crate::printer::Printer;
+
+/// The unit files that the project ships, and what wants them at boot.
+const UNITS: [(&str, &str); 2] = [
+    ("fleet.service", "multi-user.target"),
+    ("fleet.socket", "sockets.target"),
+];
+
+const BINARIES: [&str; 2] = ["fleetd", "fleetctl"];
+
+/// fleet, built.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    binaries: PathBuf,
+}
+
+impl Fleet {
+    /// Builds the release binaries with the cargo that runs us, or the one in PATH.
+    pub fn build(printer: &Printer) -> Result<Self> {
+        printer.step("build fleetd and fleetctl", |step| {
+            step.busy_with("cargo build --release");
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut command = Command::new(cargo);
+            command
+                .args([
+                    "build",
+                    "--release",
+                    "--quiet",
+                    "--message-format=json-render-diagnostics",
+                ])
+                .args(BINARIES.iter().flat_map(|package| ["--package", package]))
+                .current_dir(workspace());
+            let messages = crate::host::output(command)?;
+            let executables: Vec<PathBuf> = messages.lines().filter_map(executable).collect();
+            let binaries = executables
+                .first()
+                .and_then(|path| path.parent())
+                .context("cargo built no binary")?;
+            Ok(Self {
+                binaries: binaries.to_owned(),
+            })
+        })
+    }
+
+    /// Puts it where a package would.
+    pub fn install(&self, root: &Path) -> Result<()> {
+        for name in BINARIES {
+            let target = root.join("usr/bin").join(name);
+            layer::write(&target, "")?;
+            fs::copy(self.binaries.join(name), &target).with_context(|| format!("cannot install {name}"))?;
+        }
+        for (unit, target) in UNITS {
+            let shipped = workspace().join("fleetd/dist").join(unit);
+            ensure!(
+                shipped.exists(),
+                "{} is not there: the project ships it",
+                shipped.display()
+            );
+            let text =
+                fs::read_to_string(&shipped).with_context(|| format!("cannot read {}", shipped.display()))?;
+            layer::write(&root.join("usr/lib/systemd/system").join(unit), &text)?;
+            layer::enable(root, unit, target)?;
+        }
+        Ok(())
+    }
+}
+
+/// The top of the source tree.
+pub fn workspace() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
+}
+
+fn executable(message: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    message.get("executable")?.as_str().map(PathBuf::from)
+}

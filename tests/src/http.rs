@@ -1,0 +1,64 @@
+//! Asking a service in a machine from the host: one request, one answer, no library.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// The body of what a server answers to GET, if it answers 200.
+pub fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<String> {
+    let asking = || format!("http://{address}{path}");
+    let mut stream =
+        TcpStream::connect_timeout(&address, limit).with_context(|| format!("{}: no answer", asking()))?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    // In one piece: a server that answers without having read it all would have the kernel reset the connection.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .with_context(|| format!("{}: the answer broke off", asking()))?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .with_context(|| format!("{}: not HTTP", asking()))?;
+    let status = head.lines().next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        bail!("{} answered {status}", asking());
+    }
+    Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn answered(answer: &'static str) -> Result<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 512];
+            let _ = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let body = get(address, "/", Duration::from_secs(5));
+        server.join().unwrap();
+        body
+    }
+
+    #[test]
+    fn only_200_is_an_answer() {
+        assert_eq!(answered("HTTP/1.0 200 OK\r\n\r\nm1\n").unwrap(), "m1\n");
+        assert!(
+            answered("HTTP/1.0 404 Not Found\r\n\r\n")
+                .unwrap_err()
+                .to_string()
+                .contains("404")
+        );
+        assert!(answered("what?").unwrap_err().to_string().contains("not HTTP"));
+    }
+}
