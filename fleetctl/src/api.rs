@@ -22,6 +22,9 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::ApiError;
 pub use stream::EventStream;
 
+/// What HTTP libraries take for a path, with a margin.
+const LONGEST_PATH: usize = 60_000;
+
 /// Where each machine is reached, as far as that is known.
 pub type Addresses = BTreeMap<MachineId, String>;
 
@@ -161,24 +164,20 @@ impl Api {
         })
     }
 
-    /// Follows what happens to units: everything about them as it stands, then every change. With `after`, the id of
-    /// the last event that was seen, it goes on from there instead.
+    /// Follows what happens to units: everything about them as it stands, then every change.
     pub async fn events<'n>(
         &self,
         names: impl IntoIterator<Item = &'n UnitName>,
-        after: Option<i64>,
     ) -> Result<EventStream<'_>, ApiError> {
         let mut path = "/fleet/v2/events".to_owned();
         for (index, name) in names.into_iter().enumerate() {
             let separator = if index == 0 { '?' } else { '&' };
             path.push_str(&format!("{separator}unit={}", Escaped(name)));
         }
-        let header = after.map(|revision| ("last-event-id", revision.to_string()));
-        let ask = Ask {
-            header,
-            ..Ask::new(Method::GET, &path)
-        };
-        let (connection, body) = self.client.open(ask).await?;
+        if path.len() > LONGEST_PATH {
+            return Err(ApiError::TooMany);
+        }
+        let (connection, body) = self.client.open(Ask::new(Method::GET, &path)).await?;
         Ok(EventStream::new(&self.client, connection, body))
     }
 

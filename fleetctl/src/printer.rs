@@ -96,7 +96,8 @@ impl Progress {
     pub fn show(&mut self, what: impl Display) {
         let mut stderr = anstream::stderr();
         let _ = match (self.terminal, self.shown) {
-            (true, _) => write!(stderr, "\r\x1b[K{what}").and_then(|()| stderr.flush()),
+            // A line that is wrapped could not be taken back.
+            (true, _) => write!(stderr, "\r\x1b[K{:.79}", what.to_string()).and_then(|()| stderr.flush()),
             (false, false) => writeln!(stderr, "{what}"),
             (false, true) => Ok(()),
         };

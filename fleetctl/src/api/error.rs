@@ -45,6 +45,9 @@ pub enum ApiError {
         /// What the answer says; may be empty.
         message: String,
     },
+    /// More units than can be asked for at once.
+    #[error("too many units for one command: give fewer, a thousand for example, and the rest in another")]
+    TooMany,
     /// An answer that cannot be understood.
     #[error("the fleet API at {endpoint} gave an answer that is not understood ({reason}): is it a fleetd of version {version}?", version = env!("CARGO_PKG_VERSION"))]
     Answer {
@@ -61,7 +64,7 @@ impl ApiError {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => true,
             Self::Status { status, .. } => *status >= 500,
-            Self::Answer { .. } => false,
+            Self::TooMany | Self::Answer { .. } => false,
         }
     }
 }

@@ -45,8 +45,6 @@ pub(super) struct Answer {
 pub(super) struct Ask<'a> {
     pub(super) method: Method,
     pub(super) path: &'a str,
-    /// A header beside those every request has.
-    pub(super) header: Option<(&'static str, String)>,
     /// JSON; nothing is sent as such if it is empty.
     pub(super) body: Vec<u8>,
 }
@@ -56,7 +54,6 @@ impl<'a> Ask<'a> {
         Self {
             method,
             path,
-            header: None,
             body: Vec::new(),
         }
     }
@@ -136,9 +133,6 @@ impl Client {
             .header(HOST, host);
         if !ask.body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
-        }
-        if let Some((name, value)) = ask.header {
-            request = request.header(name, value);
         }
         let request = request
             .body(Full::from(ask.body))

@@ -50,15 +50,20 @@ const COMMANDS: [(&str, &str); 4] = [
     ),
 ];
 
+/// Those of them that need no value, and take one only after `=`.
+const SWITCHES: [&str; 2] = ["strict-host-key-checking", "experimental-api"];
+
 /// The flags, for clap to recognize.
 pub(super) fn flags() -> impl Iterator<Item = Arg> {
     FLAGS.iter().map(|(name, _)| {
-        Arg::new(*name)
-            .long(*name)
-            .global(true)
-            .hide(true)
-            .num_args(0..=1)
-            .default_missing_value("true")
+        let flag = Arg::new(*name).long(*name).global(true).hide(true);
+        match SWITCHES.contains(name) {
+            true => flag
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true"),
+            false => flag.num_args(1),
+        }
     })
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use units::{DesiredState, Hash, UnitName};
+use units::{DesiredState, Hash, State, UnitName};
 
 use super::content::{self, Content, ContentError, Finder, Origin};
 use super::send::{Change, Refused, Sent, send_all};
@@ -49,6 +49,8 @@ struct Plan {
     global: bool,
     /// The cluster does not know it yet.
     new: bool,
+    /// `--replace` was for nothing.
+    same: bool,
 }
 
 /// Runs one of the three.
@@ -134,10 +136,11 @@ async fn plan(
     finder: &mut Finder<'_>,
 ) -> Result<Plan, ContentError> {
     let unit = &named.unit;
-    let with_content = |content: Content| Plan {
+    let with_content = |content: Content, global| Plan {
         unit: unit.clone(),
-        global: content::is_global(unit, &content),
+        global,
         new: watched.unit.is_none(),
+        same: false,
         step: Step::Send(Change::Put {
             content: Some(content.file),
             desired: verb.desired,
@@ -147,12 +150,13 @@ async fn plan(
         unit: unit.clone(),
         global: watched.global,
         new: false,
+        same: false,
         step,
     };
     let Some(record) = &watched.unit else {
         let content = finder.create(named, replace).await?;
-        finder.check(unit, &content)?;
-        return Ok(with_content(content));
+        let global = finder.check(unit, &content)?;
+        return Ok(with_content(content, global));
     };
     if !replace {
         compare(context, named, record.hash);
@@ -160,10 +164,10 @@ async fn plan(
     }
     let content = finder.replace(named).await?;
     if content.file.hash() == record.hash {
-        let _ = context
-            .printer
-            .line(format_args!("Found same Unit({unit}) in Registry, nothing to do"));
-        return Ok(with_step(transition(verb, unit, watched)));
+        return Ok(Plan {
+            same: true,
+            ..with_step(transition(verb, unit, watched))
+        });
     }
     if record.desired > verb.desired {
         let state = record.desired;
@@ -173,8 +177,8 @@ async fn plan(
         // To go on would stop what runs, for nothing.
         return Ok(with_step(Step::Nothing));
     }
-    finder.check(unit, &content)?;
-    Ok(with_content(content))
+    let global = finder.check(unit, &content)?;
+    Ok(with_content(content, global))
 }
 
 /// Warns of a file here that says something else than the registry, which is what counts.
@@ -214,7 +218,8 @@ pub(super) fn transition(verb: &Verb, unit: &UnitName, watched: &Watched) -> Ste
     if watched.global {
         return Step::Nothing;
     }
-    if verb.desired == DesiredState::Launched && watched.present_state().is_some_and(|state| state.ended()) {
+    let has_ended = |state: &State| state.ended() && state.since > 0;
+    if verb.desired == DesiredState::Launched && watched.present_state().is_some_and(has_ended) {
         return Step::Send(Change::Run);
     }
     let reached = |what: &What| {
@@ -263,8 +268,13 @@ fn announce(
         step,
         global,
         new,
+        same,
     } in plans
     {
+        if *same {
+            let line = format_args!("Found same Unit({unit}) in Registry, nothing to do");
+            context.printer.line(line)?;
+        }
         let (change, sent) = match step {
             Step::Nothing => continue,
             Step::Wait => (None, None),

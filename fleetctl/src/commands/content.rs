@@ -6,8 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use units::{
-    OptionError, ParseError, Position, RequirementError, Requirements, UnitFile, UnitName, ValidateError,
-    validate,
+    OptionError, ParseError, Position, RequirementError, UnitFile, UnitName, ValidateError, validate,
 };
 
 use super::Named;
@@ -148,30 +147,27 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Checks content before it is sent, and passes on what its author should know.
-    pub(super) fn check(&mut self, unit: &UnitName, content: &Content) -> Result<(), ContentError> {
+    /// Checks content before it is sent, and passes on what its author should know. Gives whether it makes the unit run
+    /// on every machine that fits.
+    pub(super) fn check(&mut self, unit: &UnitName, content: &Content) -> Result<bool, ContentError> {
         let parsed = validate(unit, &content.file).map_err(|error| ContentError::Invalid {
             origin: content.origin.clone(),
             error: Box::new(error),
         })?;
-        let notes = content
-            .file
-            .notes()
-            .iter()
-            .map(|note| (Some(note.position), note.message.to_owned(), None));
-        let warnings = parsed
-            .warnings
-            .into_iter()
-            .map(|warning| (warning.position, warning.message, warning.hint));
-        for (position, message, hint) in notes.chain(warnings) {
-            let at = position.map_or_else(String::new, |at| format!(":{}:{}", at.line, at.column));
-            let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+        for warning in parsed.warnings {
+            let mut message = warning.message.as_str();
+            let mut at = String::new();
+            if let Some(position) = warning.position {
+                at = format!(":{}:{}", position.line, position.column);
+                message = message.strip_prefix(&format!("{position}: ")).unwrap_or(message);
+            }
+            let hint = warning.hint.map_or_else(String::new, |hint| format!(" ({hint})"));
             let text = format!("{}{at}: {message}{hint}", content.origin);
             if self.warned.insert(text.clone()) {
                 self.printer.warning(text);
             }
         }
-        Ok(())
+        Ok(parsed.requirements.global)
     }
 
     async fn registry_template(&mut self, template: &UnitName) -> Result<Option<Content>, ContentError> {
@@ -196,11 +192,6 @@ pub(super) fn local(named: &Named) -> Result<Option<Content>, ContentError> {
         (None, Some(template)) => local_template(named, &template),
         (file, _) => Ok(file),
     }
-}
-
-/// Whether content that lies here says that the unit runs everywhere.
-pub(super) fn is_global(unit: &UnitName, content: &Content) -> bool {
-    Requirements::parse(unit, &content.file).is_ok_and(|parsed| parsed.requirements.global)
 }
 
 /// The file that the argument names, or, where `.service` was left out, the one it means.

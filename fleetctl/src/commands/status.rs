@@ -20,12 +20,15 @@ pub(super) async fn run(context: &Context, units: &[String]) -> Result<ExitStatu
     }
     let mut result = ExitStatus::Success;
     let this_machine = machine_id(&context.machine_id_file);
-    for (index, unit) in named(units)?.into_iter().map(|named| named.unit).enumerate() {
-        if index > 0 {
-            context.printer.line("")?;
-        }
+    let mut is_first = true;
+    for unit in named(units)?.into_iter().map(|named| named.unit) {
         let status = match context.api.view(&unit).await? {
-            Some(view) => show(context, &view, this_machine.as_deref())?,
+            Some(view) => {
+                if !std::mem::take(&mut is_first) {
+                    context.printer.line("")?;
+                }
+                show(context, &view, this_machine.as_deref())?
+            }
             None => {
                 context.printer.say(format_args!("Unit {unit} does not exist."));
                 ExitStatus::Failure

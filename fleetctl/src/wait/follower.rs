@@ -1,4 +1,8 @@
 //! Keeps what is known of units up to date.
+//!
+//! A connection that broke is made anew from the beginning, not resumed from the last event: what is waited for is how
+//! things stand, not how they came to, so that a fresh look misses nothing. To resume would take care of events that
+//! share a revision, of which the connection may have carried some, and of revisions that etcd has forgotten.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,8 +23,6 @@ pub struct Follower<'a> {
     api: &'a Api,
     units: BTreeMap<UnitName, Watched>,
     stream: Option<EventStream<'a>>,
-    /// The last event taken in; `None` until everything that stands has been.
-    last: Option<i64>,
     pause: Duration,
 }
 
@@ -29,7 +31,7 @@ pub struct Follower<'a> {
 pub enum Change {
     /// This unit.
     Unit(UnitName),
-    /// Perhaps everything: the connection was lost meanwhile.
+    /// Perhaps everything: this was a fresh look.
     All,
 }
 
@@ -44,7 +46,6 @@ impl<'a> Follower<'a> {
             api,
             units: names.into_iter().map(|name| (name, Watched::default())).collect(),
             stream: None,
-            last: None,
             pause: FIRST_PAUSE,
         };
         follower.connect().await?;
@@ -54,11 +55,6 @@ impl<'a> Follower<'a> {
     /// What is known of a unit that is followed.
     pub fn get(&self, name: &UnitName) -> Option<&Watched> {
         self.units.get(name)
-    }
-
-    /// All that is followed, by name.
-    pub fn units(&self) -> &BTreeMap<UnitName, Watched> {
-        &self.units
     }
 
     /// Takes in what happens next. Connections that break are made again, for ever.
@@ -89,28 +85,19 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Opens the stream: from the last event, or, where that is too long ago for fleetd, from the beginning.
+    /// Opens the stream and takes in everything as it stands.
     async fn connect(&mut self) -> Result<(), ApiError> {
-        if self.last.is_some() {
-            match self.api.events(self.units.keys(), self.last).await {
-                Ok(stream) => {
-                    self.stream = Some(stream);
-                    return Ok(());
-                }
-                Err(error) if error.is_transient() => return Err(error),
-                Err(_) => self.last = None,
-            }
-        }
+        let mut stream = self.api.events(self.units.keys()).await?;
         self.units
             .values_mut()
             .for_each(|watched| *watched = Watched::default());
-        let mut stream = self.api.events(self.units.keys(), None).await?;
-        while self.last.is_none() {
+        loop {
             let (revision, event) = stream.next().await?;
-            self.take(revision, event);
+            if self.take(revision, event) == Some(Change::All) {
+                self.stream = Some(stream);
+                return Ok(());
+            }
         }
-        self.stream = Some(stream);
-        Ok(())
     }
 
     fn take(&mut self, revision: i64, event: Event) -> Option<Change> {
@@ -123,12 +110,9 @@ impl<'a> Follower<'a> {
                 for watched in self.units.values_mut() {
                     watched.apply(revision, event.clone());
                 }
-                self.last = Some(revision);
                 return Some(Change::All);
             }
         };
-        // Before all that stands has come, there is nothing to go on from.
-        self.last = self.last.map(|last| last.max(revision));
         self.units.get_mut(&name)?.apply(revision, event);
         Some(Change::Unit(name))
     }

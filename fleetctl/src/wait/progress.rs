@@ -85,6 +85,7 @@ fn let_go(watched: &Watched, addresses: &Addresses) -> Option<String> {
 }
 
 fn on_its_machine(goal: &Goal, watched: &Watched, addresses: &Addresses) -> Progress {
+    let name = &goal.unit;
     let Some((machine, state)) = watched.placed() else {
         return match &watched.verdict {
             Some(verdict) if verdict.generation < watched.generation => Waiting("a place".to_owned()),
@@ -94,14 +95,23 @@ fn on_its_machine(goal: &Goal, watched: &Watched, addresses: &Addresses) -> Prog
         };
     };
     let place = text::known_machine(&machine, addresses);
+    let todo = match goal.what {
+        What::Loaded => "load",
+        What::Stopped => "stop",
+        What::Launched | What::Running | What::Inactive | What::Gone => "start",
+    };
+    let waiting = || match state.filter(|state| state.hold == Hold::Held && !state.active.is_empty()) {
+        Some(state) => Waiting(format!("{place} to {todo} it: {}", text::systemd(state))),
+        None => Waiting(format!("{place} to {todo} it")),
+    };
     // Its last word on this unit may be about an earlier wish.
-    let state =
-        state.filter(|state| state.generation >= watched.generation || state.assignment > watched.generation);
-    let Some(state) = state else {
-        return Waiting(format!("{place} to take it up"));
+    let is_answer =
+        |state: &&State| state.generation >= watched.generation || state.assignment > watched.generation;
+    let Some(state) = state.filter(is_answer) else {
+        return waiting();
     };
     match state.hold {
-        Hold::Gone => return Waiting(format!("{place} to take it up")),
+        Hold::Gone => return waiting(),
         // The engine looks for another machine now, or says that there is none.
         Hold::Refused => {
             let problem = state.problem.as_deref().unwrap_or("it gives no reason");
@@ -110,53 +120,62 @@ fn on_its_machine(goal: &Goal, watched: &Watched, addresses: &Addresses) -> Prog
         Hold::Held => {}
     }
     if let Some(problem) = &state.problem {
-        return Failed(format!("Unit {} is in trouble on {place}: {problem}", goal.unit));
+        return Failed(match state.active.as_str() {
+            "failed" => format!(
+                "Unit {name} failed on {place}: {problem}; systemd says {}",
+                text::systemd(state)
+            ),
+            _ => format!("Unit {name} is in trouble on {place}: {problem}"),
+        });
     }
     if state.generation < watched.generation {
-        return Waiting(format!("{place} to take it up"));
+        return waiting();
     }
     match goal.what {
-        What::Loaded | What::Stopped => loaded(goal, state, &place),
-        What::Launched if state.started => Reached(format!("Unit {} launched on {place}", goal.unit)),
-        What::Launched => Waiting(format!("{place} to start it")),
-        What::Running if state.started => running(goal, state, &place),
-        What::Running | What::Inactive | What::Gone => Waiting(format!("{place} to start it")),
+        What::Loaded | What::Stopped => loaded(goal, state, &place).unwrap_or_else(waiting),
+        What::Launched if state.started => Reached(format!("Unit {name} launched on {place}")),
+        What::Running if state.started => running(goal, state, &place).unwrap_or_else(waiting),
+        _ => waiting(),
     }
 }
 
-fn loaded(goal: &Goal, state: &State, place: &str) -> Progress {
+/// `None`: not yet.
+fn loaded(goal: &Goal, state: &State, place: &str) -> Option<Progress> {
+    let name = &goal.unit;
     let is_stopped = match goal.what {
         What::Stopped => matches!(state.active.as_str(), "inactive" | "failed" | ""),
         // Another unit, or a socket, may have it started all the same: that is between them and systemd.
         _ => state.active != "deactivating",
     };
-    match state.load.as_str() {
-        _ if state.started || !is_stopped => Waiting(format!("{place} to stop it: {}", text::systemd(state))),
-        "loaded" | "merged" => Reached(format!("Unit {} loaded on {place}", goal.unit)),
-        // Nothing of it runs, whatever else there is to say of its file.
-        _ if goal.what == What::Stopped => Reached(format!("Unit {} loaded on {place}", goal.unit)),
-        wrong @ ("bad-setting" | "error" | "masked") => Failed(format!(
-            "Unit {} cannot be loaded on {place}: systemd says {wrong}",
-            goal.unit
-        )),
-        _ => Waiting(format!("{place} to load it")),
+    if state.started || !is_stopped {
+        return None;
     }
+    Some(match state.load.as_str() {
+        // Of what is to be stopped nothing runs, whatever else there is to say of its file.
+        wrong @ ("bad-setting" | "error" | "masked") if goal.what == What::Loaded => Failed(format!(
+            "Unit {name} cannot be loaded on {place}: systemd says {wrong}"
+        )),
+        _ => Reached(format!("Unit {name} loaded on {place}")),
+    })
 }
 
-fn running(goal: &Goal, state: &State, place: &str) -> Progress {
+/// `None`: not yet.
+fn running(goal: &Goal, state: &State, place: &str) -> Option<Progress> {
     let failed = |more: &str| {
         let words = text::systemd(state);
-        Failed(format!(
+        Some(Failed(format!(
             "Unit {} failed on {place}: systemd says {words}{more}",
             goal.unit
-        ))
+        )))
     };
     match state.active.as_str() {
-        "active" | "reloading" | "refreshing" => Reached(String::new()),
-        "inactive" if state.has_succeeded() => Reached(String::new()),
+        "active" | "reloading" | "refreshing" => Some(Reached(String::new())),
+        // It never was anything else: its start waits in systemd's queue.
+        "inactive" if state.since == 0 => None,
+        "inactive" if state.has_succeeded() => Some(Reached(String::new())),
         "inactive" | "failed" => failed(""),
         // Its first start has failed; whether one of the next does better nobody knows.
         "activating" if state.sub.starts_with("auto-restart") => failed("; it will try again"),
-        _ => Waiting(format!("{place} to have it active: {}", text::systemd(state))),
+        _ => None,
     }
 }

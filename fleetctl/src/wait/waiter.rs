@@ -157,7 +157,9 @@ impl Waiter<'_, '_> {
                 Progress::Failed(text) => {
                     line.clear();
                     self.printer.say(text);
-                    self.printer.hint(format_args!("fleetctl status {name}"));
+                    if watched.unit.is_some() {
+                        self.printer.hint(format_args!("fleetctl status {name}"));
+                    }
                     return Ok(Standing::Failed);
                 }
                 Progress::Unplaceable(verdict) if !self.patience.while_unplaced => {

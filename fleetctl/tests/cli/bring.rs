@@ -14,14 +14,20 @@ const RUN: &str = "POST /fleet/v2/units/web.service/runs";
 fn new_unit(then: Vec<Part>) -> Fleetd {
     let mut script = vec![current(10), After(PUT)];
     script.extend(then);
-    Fleetd::new().file(UNIT, WEB).on(PUT, changed(201, 11)).events(&[UNIT], script)
+    Fleetd::new()
+        .file(UNIT, WEB)
+        .on(PUT, changed(201, 11))
+        .events(&[UNIT], script)
 }
 
 /// A fleetd that has web.service in that state, running on a machine if that is launched.
 fn old_unit(desired: units::DesiredState, then: Vec<Part>) -> Fleetd {
     let mut script = vec![unit(5, UNIT, record(WEB, desired))];
     if desired == Launched {
-        script.extend([placed(6, UNIT, M1), state(7, UNIT, M1, held(5, true, "active/running"))]);
+        script.extend([
+            placed(6, UNIT, M1),
+            state(7, UNIT, M1, held(5, true, "active/running")),
+        ]);
     }
     script.push(current(10));
     script.extend(then);
@@ -32,7 +38,12 @@ fn old_unit(desired: units::DesiredState, then: Vec<Part>) -> Fleetd {
 fn launched_and(states: impl IntoIterator<Item = State>) -> Vec<Part> {
     let mut script = vec![unit(11, UNIT, record(WEB, Launched)), placed(12, UNIT, M1)];
     script.push(state(13, UNIT, M1, held(11, false, "inactive/dead")));
-    script.extend(states.into_iter().enumerate().map(|(index, said)| state(14 + index as i64, UNIT, M1, said)));
+    script.extend(
+        states
+            .into_iter()
+            .enumerate()
+            .map(|(index, said)| state(14 + index as i64, UNIT, M1, said)),
+    );
     script
 }
 
@@ -80,7 +91,9 @@ fn submit_again() {
 
 #[test]
 fn submit_something_else_under_the_same_name() {
-    let fleet = old_unit(Inactive, vec![]).file(UNIT, OTHER).on(PUT, changed(201, 11));
+    let fleet = old_unit(Inactive, vec![])
+        .file(UNIT, OTHER)
+        .on(PUT, changed(201, 11));
     insta::assert_snapshot!(fleet.run("submit web.service"), @r#"
     exit 0
     ----- stderr
@@ -134,7 +147,10 @@ fn a_broken_file_does_not_stand_in_the_way_of_what_the_registry_has() {
 fn nothing_is_sent_if_one_of_several_files_is_broken() {
     let fleet = Fleetd::new()
         .file("a.service", WEB)
-        .file("b.service", "[Service]\nExecStart=/bin/true\n\n[X-Fleet]\n MachineMetadata = region\n")
+        .file(
+            "b.service",
+            "[Service]\nExecStart=/bin/true\n\n[X-Fleet]\n MachineMetadata = region\n",
+        )
         .file("c.service", "[Service]\nExecStart /bin/true\n")
         .file("d.service", b"[Service]\nExecStart=/bin/\xff\n")
         .file("e.service", "# nothing\n")
@@ -147,7 +163,7 @@ fn nothing_is_sent_if_one_of_several_files_is_broken() {
     insta::assert_snapshot!(fleet.run("submit a.service b.service"), @r#"
     exit 1
     ----- stderr
-    Error creating units: b.service:5:20: MachineMetadata="region": expected key=value with one "=", several of them each in quotes or lines of their own
+    Error creating units: b.service:5:20: MachineMetadata="region": expected key=value with one "="; for several, quote each or repeat the key
     "#);
     insta::assert_snapshot!(fleet.run("submit a.service c.service"), @r#"
     exit 1
@@ -186,7 +202,6 @@ fn what_may_not_be_meant_is_said() {
     Unit web.service inactive
     ----- stderr
     WARNING: web.service:1:1: this stands before the first section and is ignored
-    WARNING: web.service:1:1: line 1, column 1: this stands before the first section and is ignored
     WARNING: web.service:9:1: unrecognized requirement in [X-Fleet] section: "Machineof" (did you mean "MachineOf"?)
     WARNING: web.service:10:1: unrecognized requirement in [X-Fleet] section: "Colour"
     ----- writes
@@ -199,7 +214,10 @@ fn instances_take_the_registry_s_template_first() {
     let fleet = Fleetd::new()
         .file("web@.service", OTHER)
         .events(&["web@1.service", "web@2.service"], vec![current(10)])
-        .on("GET /fleet/v1/units/web@.service", json(content("web@.service", WEB)))
+        .on(
+            "GET /fleet/v1/units/web@.service",
+            json(content("web@.service", WEB)),
+        )
         .on("PUT /fleet/v1/units/web@1.service", changed(201, 11))
         .on("PUT /fleet/v1/units/web@2.service", changed(201, 12));
     insta::assert_snapshot!(fleet.run("submit web@1 web@2.service"), @r#"
@@ -219,7 +237,10 @@ fn instances_take_the_template_beside_them() {
     let fleet = Fleetd::new()
         .file("units/web@.service", OTHER)
         .events(&["web@1.service"], vec![current(10)])
-        .on("GET /fleet/v1/units/web@.service", error(404, "unit does not exist"))
+        .on(
+            "GET /fleet/v1/units/web@.service",
+            error(404, "unit does not exist"),
+        )
         .on("PUT /fleet/v1/units/web@1.service", changed(201, 11));
     insta::assert_snapshot!(fleet.run("submit web@1"), @r#"
     exit 1
@@ -241,7 +262,10 @@ fn an_instance_is_replaced_by_what_lies_here() {
     let fleet = Fleetd::new()
         .file("web@.service", OTHER)
         .events(&[web1], vec![unit(5, web1, record(WEB, Inactive)), current(10)])
-        .on("GET /fleet/v1/units/web@.service", json(content("web@.service", WEB)))
+        .on(
+            "GET /fleet/v1/units/web@.service",
+            json(content("web@.service", WEB)),
+        )
         .on("PUT /fleet/v1/units/web@1.service", changed(201, 11));
     insta::assert_snapshot!(fleet.run("submit web@1"), @r#"
     exit 0
@@ -440,7 +464,9 @@ fn start_with_new_content_where_it_runs() {
         state(12, UNIT, M1, held(5, true, "deactivating/stop-sigterm")),
         state(13, UNIT, M1, held(11, true, "active/running")),
     ];
-    let fleet = old_unit(Launched, script).file(UNIT, OTHER).on(PUT, changed(201, 11));
+    let fleet = old_unit(Launched, script)
+        .file(UNIT, OTHER)
+        .on(PUT, changed(201, 11));
     insta::assert_snapshot!(fleet.run("start --replace web.service"), @r#"
     exit 0
     ----- stdout
@@ -491,7 +517,11 @@ fn load_what_systemd_does_not_take() {
         load: "bad-setting".to_owned(),
         ..held(11, false, "inactive/dead")
     };
-    let script = vec![unit(11, UNIT, record(WEB, Loaded)), placed(12, UNIT, M1), state(13, UNIT, M1, said)];
+    let script = vec![
+        unit(11, UNIT, record(WEB, Loaded)),
+        placed(12, UNIT, M1),
+        state(13, UNIT, M1, said),
+    ];
     insta::assert_snapshot!(new_unit(script).run("load web.service"), @r#"
     exit 1
     ----- stdout
@@ -501,6 +531,17 @@ fn load_what_systemd_does_not_take() {
     hint: fleetctl status web.service
     ----- writes
     PUT /fleet/v1/units/web.service {"desiredState":"loaded","name":"web.service","options":"e1284e8"}
+    "#);
+}
+
+#[test]
+fn too_many_units() {
+    let fleet = Fleetd::new();
+    let units: Vec<String> = (0..5000).map(|n| format!("web@{n}.service")).collect();
+    insta::assert_snapshot!(fleet.run(&format!("start {}", units.join(" "))), @r#"
+    exit 1
+    ----- stderr
+    Error: too many units for one command: give fewer, a thousand for example, and the rest in another
     "#);
 }
 

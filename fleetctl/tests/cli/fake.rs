@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +15,7 @@ use units::{Event, UnitFile};
 
 /// What the fake does on an event stream.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)] // there are a handful of them
 pub(crate) enum Part {
     /// Sends it with that revision.
     Event(i64, Event),
@@ -30,7 +32,9 @@ pub(crate) enum Part {
 pub(crate) enum Reply {
     Json(u16, Option<i64>, String),
     Events(Vec<Part>),
+    /// Ends the connection.
     HangUp,
+    /// Says nothing.
     Silence,
 }
 
@@ -78,8 +82,10 @@ impl Fleetd {
                 thread::spawn(move || shared.serve(stream).unwrap_or_default());
             }
         });
-        fake.on("GET /fleet/v2/machines", json(super::say::MACHINES))
-            .on("GET /fleet/v2/leader", json(r#"{"machine":"1234abcd","address":""}"#))
+        fake.on("GET /fleet/v2/machines", json(super::say::MACHINES)).on(
+            "GET /fleet/v2/leader",
+            json(r#"{"machine":"1234abcd","address":""}"#),
+        )
     }
 
     /// Answers `GET /path` so; said again, it is what the next such request gets.
@@ -99,7 +105,10 @@ impl Fleetd {
     /// Answers a request for the events of `units` so.
     pub(crate) fn events(self, units: &[&str], parts: Vec<Part>) -> Self {
         let query: Vec<String> = units.iter().map(|unit| format!("unit={unit}")).collect();
-        self.on(&format!("GET /fleet/v2/events?{}", query.join("&")), Reply::Events(parts))
+        self.on(
+            &format!("GET /fleet/v2/events?{}", query.join("&")),
+            Reply::Events(parts),
+        )
     }
 
     /// Puts a file where fleetctl runs.
@@ -110,8 +119,24 @@ impl Fleetd {
         self
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
+    /// Makes it a machine of the cluster, with this systemctl.
+    pub(crate) fn on_machine(self, id: &str, systemctl: &str) -> Self {
+        let fake = self
+            .file("machine-id", format!("{id}\n"))
+            .file("systemctl", systemctl);
+        let executable = PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(fake.dir.path().join("systemctl"), executable).unwrap();
+        fake
+    }
+
+    /// Takes the socket away, or what listens on it.
+    pub(crate) fn without_socket(self, left_behind: bool) -> Self {
+        let path = self.dir.path().join("sock");
+        std::fs::remove_file(&path).unwrap();
+        if left_behind {
+            drop(UnixListener::bind(path).unwrap());
+        }
+        self
     }
 
     /// Runs fleetctl with arguments separated by blanks; gives all there is to see.
@@ -124,11 +149,18 @@ impl Fleetd {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLEETCTL_")) {
             command.env_remove(name);
         }
-        let path = format!("{}:{}", self.dir.path().display(), std::env::var("PATH").unwrap_or_default());
+        let path = format!(
+            "{}:{}",
+            self.dir.path().display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
         let output = command
             .current_dir(self.dir.path())
             .env("PATH", path)
-            .env("FLEETCTL_ENDPOINT", format!("unix://{}/sock", self.dir.path().display()))
+            .env(
+                "FLEETCTL_ENDPOINT",
+                format!("unix://{}/sock", self.dir.path().display()),
+            )
             .envs(environment.iter().copied())
             .args(["--machine-id-file", "machine-id"])
             .args(arguments.split_whitespace())
@@ -150,9 +182,26 @@ impl Fleetd {
         text
     }
 
+    /// Runs fleetctl with its output going into a command.
+    pub(crate) fn run_through(&self, arguments: &str, reader: &str) -> String {
+        let script = format!(
+            "set -o pipefail; {} --endpoint unix://{}/sock {arguments} | {reader}; echo \"exit $?\"",
+            env!("CARGO_BIN_EXE_fleetctl"),
+            self.dir.path().display(),
+        );
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        self.readable(&[output.stdout, output.stderr].concat())
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn readable(&self, bytes: &[u8]) -> String {
         let text = String::from_utf8_lossy(bytes);
-        text.replace(&self.dir.path().display().to_string(), "[DIR]").replace('\t', "→")
+        text.replace(&self.dir.path().display().to_string(), "[DIR]")
+            .replace('\t', "→")
     }
 
     /// How often a request that begins so was made.
@@ -183,24 +232,24 @@ impl Shared {
                 return Ok(());
             }
             let request = first.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-            let (mut length, mut resumed) = (0, String::new());
+            let mut length = 0;
             loop {
                 let mut header = String::new();
                 reader.read_line(&mut header)?;
-                let Some((name, value)) = header.trim_end().split_once(": ") else { break };
-                match name {
-                    "content-length" => length = value.parse().unwrap(),
-                    "last-event-id" => resumed = format!(" from {value}"),
-                    _ => {}
+                let Some((name, value)) = header.trim_end().split_once(": ") else {
+                    break;
+                };
+                if name == "content-length" {
+                    length = value.parse().unwrap_or_default();
                 }
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
             let body = short(&body);
-            let made = format!("{request}{resumed} {body}").trim_end().to_owned();
+            let made = format!("{request} {body}").trim_end().to_owned();
             self.requests.lock().unwrap().push(made);
             self.arrived.notify_all();
-            if !self.answer(&format!("{request}{resumed}"), &stream)? {
+            if !self.answer(&request, &stream)? {
                 return Ok(());
             }
         }
@@ -217,17 +266,26 @@ impl Shared {
             Reply::Json(status, revision, body) => {
                 let revision = revision.map_or_else(String::new, |r| format!("X-Fleet-Revision: {r}\r\n"));
                 let length = body.len();
-                write!(stream, "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{revision}\r\n{body}")?;
+                write!(
+                    stream,
+                    "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{revision}\r\n{body}"
+                )?;
                 Ok(true)
             }
             Reply::Events(parts) => {
-                write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")?;
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+                )?;
                 for part in parts {
                     match part {
                         Part::Event(revision, event) => {
                             let data = serde_json::to_value(&event).unwrap();
                             let kind = data["kind"].as_str().unwrap();
-                            write!(stream, ": ping\n\nid: {revision}\nevent: {kind}\ndata: {data}\n\n")?;
+                            write!(
+                                stream,
+                                ": ping\n\nid: {revision}\nevent: {kind}\ndata: {data}\n\n"
+                            )?;
                         }
                         Part::Raw(text) => write!(stream, "{text}")?,
                         Part::After(request) => self.wait_for(request),
@@ -255,6 +313,10 @@ impl Shared {
     fn wait_for(&self, request: &str) {
         let requests = self.requests.lock().unwrap();
         let has_come = |requests: &mut Vec<String>| !requests.iter().any(|made| made.starts_with(request));
-        drop(self.arrived.wait_timeout_while(requests, Duration::from_secs(20), has_come).unwrap());
+        drop(
+            self.arrived
+                .wait_timeout_while(requests, Duration::from_secs(20), has_come)
+                .unwrap(),
+        );
     }
 }

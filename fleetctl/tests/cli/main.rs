@@ -1,6 +1,8 @@
 //! Whole invocations: the real binary against a scripted fleetd, with everything it printed, its exit code and every
 //! request that changes something.
 
+#![allow(clippy::unwrap_used)] // clippy takes only functions marked as tests for such
+
 mod bring;
 mod broken;
 mod fake;

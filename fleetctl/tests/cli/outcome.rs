@@ -13,7 +13,10 @@ const PUT: &str = "PUT /fleet/v1/units/web.service";
 fn started(then: impl IntoIterator<Item = Part>) -> Fleetd {
     let mut script = vec![current(10), After(PUT), unit(11, UNIT, record(WEB, Launched))];
     script.extend(then);
-    Fleetd::new().file(UNIT, WEB).on(PUT, changed(201, 11)).events(&[UNIT], script)
+    Fleetd::new()
+        .file(UNIT, WEB)
+        .on(PUT, changed(201, 11))
+        .events(&[UNIT], script)
 }
 
 #[test]
@@ -174,7 +177,10 @@ fn it_fails() {
 
 #[test]
 fn it_finishes() {
-    let fleet = started([placed(12, UNIT, M1), state(13, UNIT, M1, held(11, true, "inactive/dead/success"))]);
+    let fleet = started([
+        placed(12, UNIT, M1),
+        state(13, UNIT, M1, held(11, true, "inactive/dead/success")),
+    ]);
     insta::assert_snapshot!(fleet.run("start web.service"), @r#"
     exit 0
     ----- stdout
@@ -238,7 +244,6 @@ fn somebody_else_interferes() {
     Unit web.service inactive
     ----- stderr
     Unit web.service was destroyed by somebody else meanwhile
-    hint: fleetctl status web.service
     ----- writes
     PUT /fleet/v1/units/web.service {"desiredState":"launched","name":"web.service","options":"e1284e8"}
     "#);

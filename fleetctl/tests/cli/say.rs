@@ -1,6 +1,8 @@
 //! What the scripts of the fake are written in.
 
-use units::{DesiredState, Event, Hold, MachineId, Placement, Refusal, State, UnitFile, UnitName, UnitRecord, Verdict};
+use units::{
+    DesiredState, Event, Hold, MachineId, Placement, Refusal, State, UnitFile, UnitName, UnitRecord, Verdict,
+};
 
 use super::fake::{Part, Reply};
 
@@ -17,7 +19,7 @@ pub(crate) const M1: &str = "1234abcd000000000000000000000000";
 /// A machine without an address.
 pub(crate) const M2: &str = "beef0002000000000000000000000000";
 
-pub(crate) use DesiredState::{Inactive, Loaded, Launched};
+pub(crate) use DesiredState::{Inactive, Launched, Loaded};
 
 fn name(unit: &str) -> UnitName {
     UnitName::parse(unit).unwrap()
@@ -123,7 +125,7 @@ pub(crate) fn held(generation: i64, started: bool, systemd: &str) -> State {
         sub: word(),
         result: word(),
         restarts: 0,
-        since: 0,
+        since: 1,
         problem: None,
     }
 }
