@@ -106,13 +106,13 @@ pub enum Command {
     /// Place units on machines and start them
     Start(BringAndWait),
     /// Start units once more where they are
-    Restart(Change),
+    Restart(KnownUnits),
     /// Stop units, and leave them loaded where they are
-    Stop(Change),
+    Stop(KnownUnits),
     /// Stop units and take them off their machines
-    Unload(Change),
+    Unload(KnownUnits),
     /// Stop units, take them off their machines and forget them
-    Destroy(Change),
+    Destroy(KnownUnits),
     /// Print the content of a unit
     Cat {
         /// The unit
@@ -186,7 +186,7 @@ pub struct BringAndWait {
 
 /// Units of the cluster to change, and how to wait for that.
 #[derive(Debug, Args)]
-pub struct Change {
+pub struct KnownUnits {
     /// The units
     #[arg(value_name = "UNIT")]
     pub units: Vec<String>,

@@ -15,7 +15,7 @@ const VERB: withdraw::Verb = withdraw::Verb {
     waits_for_globals: false,
 };
 
-pub(super) async fn run(context: &Context, args: &cli::Change) -> Result<ExitStatus, Error> {
+pub(super) async fn run(context: &Context, args: &cli::KnownUnits) -> Result<ExitStatus, Error> {
     let Some(found) = withdraw::find(context, &args.units).await? else {
         return Ok(ExitStatus::Success);
     };

@@ -28,7 +28,7 @@ pub struct Follower<'a> {
 
 /// What has changed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum News {
     /// This unit.
     Unit(UnitName),
     /// Perhaps everything: this was a fresh look.
@@ -61,13 +61,13 @@ impl<'a> Follower<'a> {
     ///
     /// # Errors
     /// The API says what no waiting will change, such as that it cannot stream events at all.
-    pub async fn next(&mut self) -> Result<Change, ApiError> {
+    pub async fn next(&mut self) -> Result<News, ApiError> {
         loop {
             let Some(stream) = &mut self.stream else {
                 sleep(self.pause).await;
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 match self.connect().await {
-                    Ok(()) => return Ok(Change::All),
+                    Ok(()) => return Ok(News::All),
                     Err(error) if error.is_transient() => continue,
                     Err(error) => return Err(error),
                 }
@@ -75,8 +75,8 @@ impl<'a> Follower<'a> {
             match stream.next().await {
                 Ok((revision, event)) => {
                     self.pause = FIRST_PAUSE;
-                    if let Some(change) = self.take(revision, event) {
-                        return Ok(change);
+                    if let Some(news) = self.take(revision, event) {
+                        return Ok(news);
                     }
                 }
                 Err(error) if error.is_transient() => self.stream = None,
@@ -93,14 +93,14 @@ impl<'a> Follower<'a> {
             .for_each(|watched| *watched = Watched::default());
         loop {
             let (revision, event) = stream.next().await?;
-            if self.take(revision, event) == Some(Change::All) {
+            if self.take(revision, event) == Some(News::All) {
                 self.stream = Some(stream);
                 return Ok(());
             }
         }
     }
 
-    fn take(&mut self, revision: i64, event: Event) -> Option<Change> {
+    fn take(&mut self, revision: i64, event: Event) -> Option<News> {
         let name = match &event {
             Event::Unit { name, .. }
             | Event::Placement { name, .. }
@@ -110,10 +110,10 @@ impl<'a> Follower<'a> {
                 for watched in self.units.values_mut() {
                     watched.apply(revision, event.clone());
                 }
-                return Some(Change::All);
+                return Some(News::All);
             }
         };
         self.units.get_mut(&name)?.apply(revision, event);
-        Some(Change::Unit(name))
+        Some(News::Unit(name))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use units::{UnitName, Verdict};
 
-use super::follower::Change;
+use super::follower::News;
 use super::{Follower, Goal, Progress, progress};
 use crate::api::{Addresses, Api};
 use crate::error::Error;
@@ -78,11 +78,11 @@ impl Waiter<'_, '_> {
             .map(|(name, goals)| (name, Pursuit::new(goals)))
             .collect();
         let mut line = self.printer.progress();
-        let mut change = Some(Change::All);
-        while let Some(changed) = change {
-            let names: Vec<UnitName> = match changed {
-                Change::Unit(name) => vec![name],
-                Change::All => pending.keys().cloned().collect(),
+        let mut news = Some(News::All);
+        while let Some(some) = news {
+            let names: Vec<UnitName> = match some {
+                News::Unit(name) => vec![name],
+                News::All => pending.keys().cloned().collect(),
             };
             for name in names {
                 let Some(pursuit) = pending.get_mut(&name) else {
@@ -98,7 +98,7 @@ impl Waiter<'_, '_> {
             if pending.is_empty() {
                 return Ok(failed);
             }
-            change = self.next(&pending, &mut line).await?;
+            news = self.next(&pending, &mut line).await?;
         }
         line.clear();
         for (name, pursuit) in pending {
@@ -109,7 +109,7 @@ impl Waiter<'_, '_> {
     }
 
     /// What changes next; `None` once patience is at its end.
-    async fn next(&mut self, pending: &Pending, line: &mut ProgressLine) -> Result<Option<Change>, Error> {
+    async fn next(&mut self, pending: &Pending, line: &mut ProgressLine) -> Result<Option<News>, Error> {
         let deadline = self.patience.deadline;
         let mut over = pin!(async {
             match deadline {
@@ -122,7 +122,7 @@ impl Waiter<'_, '_> {
         loop {
             tokio::select! {
                 biased;
-                change = &mut next => return Ok(Some(change?)),
+                news = &mut next => return Ok(Some(news?)),
                 () = &mut over => return Ok(None),
                 () = sleep(silence) => {
                     if line.has_more_to_say() {

@@ -9,8 +9,6 @@ use super::fake::Reply::{Events, HangUp, Silence};
 use super::fake::{Fleetd, changed, error, json};
 use super::say::*;
 
-const UNIT: &str = "web.service";
-const PUT: &str = "PUT /fleet/v1/units/web.service";
 const EVENTS: &str = "GET /fleet/v2/events?unit=web.service";
 
 #[test]

@@ -7,7 +7,6 @@ use units::{Assignment, CopyView, Hold, Phase, Placement, State, UnitName, UnitV
 use super::fake::{Fleetd, error, json};
 use super::say::*;
 
-const UNIT: &str = "web.service";
 const GET: &str = "GET /fleet/v2/units/web.service";
 
 #[test]

@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used)] // clippy takes only functions marked as tests for such
 
-mod bring;
 mod broken;
 mod fake;
 mod inspect;
 mod list;
 mod outcome;
 mod say;
+mod start;
+mod submit;
 mod usage;
 mod withdraw;

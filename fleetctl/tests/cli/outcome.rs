@@ -6,9 +6,6 @@ use super::fake::Part::{self, After};
 use super::fake::{Fleetd, changed, json};
 use super::say::*;
 
-const UNIT: &str = "web.service";
-const PUT: &str = "PUT /fleet/v1/units/web.service";
-
 /// A new web.service is sent, and then this happens.
 fn started(then: impl IntoIterator<Item = Part>) -> Fleetd {
     let mut script = vec![current(10), After(PUT), unit(11, UNIT, record(WEB, Launched))];

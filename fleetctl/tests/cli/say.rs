@@ -4,10 +4,14 @@ use units::{
     DesiredState, Event, Hold, MachineId, Placement, Refusal, State, UnitFile, UnitName, UnitRecord, Verdict,
 };
 
-use super::fake::{Part, Reply};
+use super::fake::{Fleetd, Part, Reply, changed};
 
 pub(crate) const WEB: &str = "[Unit]\nDescription=A web server\n\n[Service]\nExecStart=/bin/sleep 100\n";
 pub(crate) const OTHER: &str = "[Service]\nExecStart=/bin/sleep 200\n";
+
+/// The unit of most scripts, and the request that changes it.
+pub(crate) const UNIT: &str = "web.service";
+pub(crate) const PUT: &str = "PUT /fleet/v1/units/web.service";
 
 /// `GET /fleet/v2/machines`.
 pub(crate) const MACHINES: &str = r#"{"revision":9,"machines":[
@@ -164,4 +168,28 @@ pub(crate) fn content(name: &str, text: &str) -> String {
         ..units::wire::v1::Unit::default()
     };
     serde_json::to_string(&unit).unwrap()
+}
+
+/// A fleetd whose registry, at revision 10, does not have web.service, which lies here.
+pub(crate) fn new_unit(then: Vec<Part>) -> Fleetd {
+    let mut script = vec![current(10), Part::After(PUT)];
+    script.extend(then);
+    Fleetd::new()
+        .file(UNIT, WEB)
+        .on(PUT, changed(201, 11))
+        .events(&[UNIT], script)
+}
+
+/// A fleetd that has web.service in that state, running on a machine if that is launched.
+pub(crate) fn old_unit(desired: DesiredState, then: Vec<Part>) -> Fleetd {
+    let mut script = vec![unit(5, UNIT, record(WEB, desired))];
+    if desired == Launched {
+        script.extend([
+            placed(6, UNIT, M1),
+            state(7, UNIT, M1, held(5, true, "active/running")),
+        ]);
+    }
+    script.push(current(10));
+    script.extend(then);
+    Fleetd::new().events(&[UNIT], script)
 }

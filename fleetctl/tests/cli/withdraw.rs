@@ -6,8 +6,6 @@ use super::fake::Part::{self, After};
 use super::fake::{Fleetd, changed, error};
 use super::say::*;
 
-const UNIT: &str = "web.service";
-const PUT: &str = "PUT /fleet/v1/units/web.service";
 const DELETE: &str = "DELETE /fleet/v1/units/web.service";
 const RUN: &str = "POST /fleet/v2/units/web.service/runs";
 
