@@ -259,7 +259,6 @@ impl Init for Systemd {
         shared
             .change_files(unit, linked, |changes| !changes.is_empty())
             .await?;
-        shared.tracker().linked(unit);
         Ok(())
     }
 
@@ -270,7 +269,6 @@ impl Init for Systemd {
         let (installable, _) = shared
             .change_files(unit, enabled, |(_, changes)| !changes.is_empty())
             .await?;
-        shared.tracker().linked(unit);
         if installable {
             Ok(())
         } else {
@@ -282,11 +280,14 @@ impl Init for Systemd {
         let (shared, session) = (&self.shared, self.shared.session()?);
         let files = [name.as_str()];
         let disabled = session.manager.disable_unit_files(&files, true);
-        shared
+        match shared
             .change_files(name.as_str(), disabled, |changes| !changes.is_empty())
-            .await?;
-        shared.tracker().unlinked(name.as_str());
-        Ok(())
+            .await
+        {
+            // There is no file of that name anywhere, so there are no links to take back.
+            Ok(_) | Err(InitError::NoSuchUnit(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn reload(&self) -> Result<(), InitError> {

@@ -57,6 +57,8 @@ pub(super) struct Model {
     host: BTreeMap<String, PathBuf>,
     links: BTreeMap<String, PathBuf>,
     enabled: BTreeSet<String>,
+    /// What was enabled at the last reload, and so is referred to by another unit.
+    wanted: BTreeSet<String>,
     pinned: BTreeSet<String>,
     held: BTreeMap<String, Held>,
     on_start: BTreeMap<String, Start>,
@@ -67,6 +69,9 @@ pub(super) struct Model {
     last_us: u64,
     counter: u32,
 }
+
+/// Where systemd puts the links of unit files that lie elsewhere, and loads them from.
+const LINKS: &str = "/run/systemd/system";
 
 /// The last part of a path, as text.
 pub(super) fn file_name(path: &Path) -> &str {
@@ -91,6 +96,7 @@ impl Model {
             host: BTreeMap::new(),
             links: BTreeMap::new(),
             enabled: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             pinned: BTreeSet::new(),
             held: BTreeMap::new(),
             on_start: BTreeMap::new(),
@@ -172,7 +178,6 @@ impl Model {
     pub(super) fn unlink(&mut self, unit: &str) {
         self.links.remove(unit);
         self.enabled.remove(unit);
-        // Its wants-link in memory goes at the next reload only, and until then it keeps an inactive unit there.
     }
 
     /// The file this name would be loaded from.
@@ -184,12 +189,15 @@ impl Model {
             .or_else(|| names().find_map(|name| self.host.get(name)))
     }
 
+    /// `FragmentPath` and text.
     fn read(&self, unit: &str) -> Option<(PathBuf, String)> {
         let path = self.file_of(unit)?;
+        let linked = self.links.iter().find(|(_, link)| *link == path);
+        let fragment = linked.map_or_else(|| path.clone(), |(name, _)| Path::new(LINKS).join(name));
         match std::fs::read_to_string(path) {
-            Ok(text) => Some((path.clone(), text)),
+            Ok(text) => Some((fragment, text)),
             // The host's units exist by being named; their files need not.
-            Err(_) if self.links.values().all(|link| link != path) => Some((path.clone(), String::new())),
+            Err(_) if linked.is_none() => Some((fragment, String::new())),
             Err(_) => None,
         }
     }
@@ -224,7 +232,7 @@ impl Model {
 
     /// Lets go of a unit that nothing keeps in memory any more.
     fn collect(&mut self, unit: &str) {
-        let kept = self.pinned.contains(unit) || self.enabled.contains(unit);
+        let kept = self.pinned.contains(unit) || self.wanted.contains(unit);
         let idle = |held: &Held| held.job.is_none() && held.status.active == "inactive";
         if !kept && self.held.get(unit).is_some_and(idle) {
             self.held.remove(unit);
@@ -238,7 +246,8 @@ impl Model {
     }
 
     pub(super) fn reload(&mut self) {
-        let names: BTreeSet<String> = self.held.keys().chain(&self.enabled).cloned().collect();
+        self.wanted.clone_from(&self.enabled);
+        let names: BTreeSet<String> = self.held.keys().chain(&self.wanted).cloned().collect();
         for unit in names {
             let read = self.read(&unit);
             let held = self.held.entry(unit.clone()).or_default();
@@ -264,6 +273,7 @@ impl Model {
     pub(super) fn reboot(&mut self) {
         self.links.clear();
         self.enabled.clear();
+        self.wanted.clear();
         self.pinned.clear();
         self.held.clear();
         self.ran.clear();

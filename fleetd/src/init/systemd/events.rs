@@ -3,20 +3,17 @@
 //! systemd announces a change of a unit with two `PropertiesChanged`, of the interface of its type (`Result`,
 //! `MainPID`, …) and then of `Unit` (`ActiveState`, …), each with every property that can change. So the second one
 //! completes a status and no call is needed to learn it, not even for a oneshot that PID 1 has already let go.
-//! `LoadState` and `FragmentPath` are not among them: a unit that changes is loaded, and the path is asked for when
-//! nobody knows it.
+//! `LoadState` and `FragmentPath` are not among them: a unit that changes is loaded, from the file that is found the
+//! way systemd finds it. Asking would be too late for a oneshot, and would wait behind a daemon-reload.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use units::UnitName;
 use zbus::Variant;
 
 use super::super::Status;
-
-/// Where systemd puts the runtime link of a unit file that lies elsewhere.
-pub(super) const LINKS: &str = "/run/systemd/system";
 
 /// The properties of one interface, as they come.
 pub(super) type Changed<'a> = HashMap<&'a str, Variant<'a>>;
@@ -27,7 +24,7 @@ struct Watched {
     sent: Option<Status>,
     /// From the last signal of the interface of its type.
     of_type: OfType,
-    /// Known from a link of our own or from asking.
+    /// Found on disk or from asking.
     fragment: Option<PathBuf>,
     /// PID 1 took it in and has not said anything of it since.
     new: bool,
@@ -47,7 +44,6 @@ pub(super) struct OfType {
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     watched: HashMap<String, Watched>,
-    linked: BTreeSet<String>,
 }
 
 /// What a signal leads to.
@@ -55,7 +51,7 @@ pub(super) struct Tracker {
 pub(super) enum Outcome {
     Nothing,
     Send(UnitName, Status),
-    /// Something is missing: ask systemd.
+    /// Something was missing: ask systemd.
     Ask,
 }
 
@@ -84,26 +80,6 @@ impl Tracker {
         self.watched.contains_key(unit)
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
-        self.watched.keys().cloned().collect()
-    }
-
-    /// fleet linked the file of this unit: PID 1 will load it through that link.
-    pub(super) fn linked(&mut self, unit: &str) {
-        self.linked.insert(unit.to_owned());
-    }
-
-    /// PID 1 says where it loaded the unit from; if through a link like ours, it will do so again.
-    pub(super) fn loaded_from(&mut self, unit: &str, fragment: Option<&Path>) {
-        if fragment.is_some_and(|path| path == Path::new(LINKS).join(unit)) {
-            self.linked(unit);
-        }
-    }
-
-    pub(super) fn unlinked(&mut self, unit: &str) {
-        self.linked.remove(unit);
-    }
-
     /// Signals may have been missed: whatever comes next is news.
     pub(super) fn forget(&mut self) {
         for watched in self.watched.values_mut() {
@@ -115,7 +91,15 @@ impl Tracker {
     }
 
     /// `PropertiesChanged` of a unit.
-    pub(super) fn changed(&mut self, unit: &str, interface: &str, changed: &Changed<'_>) -> Outcome {
+    ///
+    /// `locate` finds the file of a unit, for one whose `FragmentPath` nobody told yet.
+    pub(super) fn changed(
+        &mut self,
+        unit: &str,
+        interface: &str,
+        changed: &Changed<'_>,
+        locate: impl FnOnce(&str) -> Option<PathBuf>,
+    ) -> Outcome {
         let Some(watched) = self.watched.get_mut(unit) else {
             return Outcome::Nothing;
         };
@@ -127,16 +111,18 @@ impl Tracker {
         }
         watched.new = false;
         watched.heard += 1;
-        if watched.fragment.is_none() && self.linked.contains(unit) {
-            watched.fragment = Some(PathBuf::from(LINKS).join(unit));
-        }
         if watched.fragment.is_none() {
-            return Outcome::Ask;
+            watched.fragment = locate(unit);
         }
         let Some(status) = status(changed, watched) else {
+            watched.sent = None;
             return Outcome::Ask;
         };
-        watched.say(status)
+        if is_between(changed, &status, watched.sent.as_ref()) {
+            Outcome::Nothing
+        } else {
+            watched.say(status)
+        }
     }
 
     /// `UnitNew`: PID 1 has taken the unit in, perhaps only because somebody asked for it.
@@ -156,6 +142,14 @@ impl Tracker {
             watched.new = false;
             watched.fragment = None;
         }
+    }
+
+    /// PID 1 read all files again: units may come from others than before.
+    pub(super) fn reloaded(&mut self) -> Vec<String> {
+        self.watched
+            .values_mut()
+            .for_each(|watched| watched.fragment = None);
+        self.watched.keys().cloned().collect()
     }
 
     /// Those that were taken in and of which nothing was said since.
@@ -249,6 +243,21 @@ fn status(changed: &Changed<'_>, watched: &Watched) -> Option<Status> {
         invocation: changed.get("InvocationID").map(invocation).unwrap_or_default(),
         fragment: watched.fragment.clone(),
     })
+}
+
+/// Whether PID 1 told of a unit in the middle of its start: the process is there (or the invocation id, or the result
+/// of the last run is gone), but the state is the one from before. What it becomes is told next; passed on, this
+/// would read like the end of a oneshot.
+fn is_between(changed: &Changed<'_>, status: &Status, sent: Option<&Status>) -> bool {
+    let at_rest = matches!(status.active.as_str(), "inactive" | "failed");
+    let has_job = changed.get("Job").is_some_and(|job| {
+        let Variant::Structure(job) = job else {
+            return false;
+        };
+        !matches!(job.fields().first(), Some(Variant::U32(0)) | None)
+    });
+    let state_is_old = status.since_us == 0 || sent.is_some_and(|sent| sent.since_us == status.since_us);
+    at_rest && has_job && (status.main_pid != 0 || state_is_old)
 }
 
 /// An invocation id in hex; empty if there is none.
