@@ -302,7 +302,7 @@ async fn follow_owner(shared: Arc<Shared>, session: Arc<Session>) {
                 let gone = waiting
                     .iter()
                     .filter(|path| jobs.iter().all(|job| job.4.as_str() != path.as_str()));
-                gone.for_each(|path| session.jobs.removed(path, "canceled"));
+                gone.for_each(|path| session.jobs.cancel(path));
             }
             Err(error) => tracing::warn!(%error, "jobs not listed"),
         }
