@@ -273,3 +273,177 @@ pub(super) fn invocation(value: &Variant<'_>) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use zbus::ObjectPath;
+
+    use super::*;
+
+    const SERVICE: &str = "org.freedesktop.systemd1.Service";
+    const UNIT: &str = "org.freedesktop.systemd1.Unit";
+
+    fn service(result: &'static str, pid: u32) -> Changed<'static> {
+        HashMap::from([
+            ("Result", result.into()),
+            ("MainPID", pid.into()),
+            ("NRestarts", 0u32.into()),
+        ])
+    }
+
+    fn unit(active: &'static str, sub: &'static str, job: u32, since: u64) -> Changed<'static> {
+        let path = ObjectPath::from_static_str_unchecked("/");
+        HashMap::from([
+            ("ActiveState", active.into()),
+            ("SubState", sub.into()),
+            ("Job", (job, path).into()),
+            ("StateChangeTimestamp", since.into()),
+            ("InvocationID", vec![0xab_u8, 0x01].into()),
+        ])
+    }
+
+    fn tracker() -> Tracker {
+        let mut tracker = Tracker::default();
+        tracker.watch(vec![UnitName::parse("a.service").expect("a name")]);
+        tracker
+    }
+
+    fn tell(tracker: &mut Tracker, of_type: &Changed<'_>, of_unit: &Changed<'_>) -> Option<Status> {
+        let locate = |unit: &str| Some(PathBuf::from("/run/systemd/system").join(unit));
+        assert_eq!(
+            tracker.changed("a.service", SERVICE, of_type, locate),
+            Outcome::Nothing
+        );
+        match tracker.changed("a.service", UNIT, of_unit, locate) {
+            Outcome::Send(_, status) => Some(status),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn two_signals_make_a_status() {
+        let mut tracker = tracker();
+        let status = tell(
+            &mut tracker,
+            &service("success", 7),
+            &unit("active", "running", 1, 5),
+        );
+        let status = status.expect("a change");
+        assert_eq!(
+            (status.active.as_str(), status.main_pid, status.since_us),
+            ("active", 7, 5)
+        );
+        assert_eq!(
+            (status.invocation.as_str(), status.load.as_str()),
+            ("ab01", "loaded")
+        );
+        assert_eq!(
+            status.fragment,
+            Some(PathBuf::from("/run/systemd/system/a.service"))
+        );
+        // The end of the job is told in the same way, and is no change.
+        assert_eq!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("active", "running", 0, 5)
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn the_middle_of_a_start_is_not_passed_on() {
+        let mut tracker = tracker();
+        assert_eq!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("inactive", "dead", 1, 0)
+            ),
+            None
+        );
+        assert!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("activating", "start", 1, 5)
+            )
+            .is_some()
+        );
+        assert!(
+            tell(
+                &mut tracker,
+                &service("exit-code", 0),
+                &unit("failed", "failed", 1, 6)
+            )
+            .is_some()
+        );
+        assert_eq!(
+            tell(
+                &mut tracker,
+                &service("success", 0),
+                &unit("failed", "failed", 2, 6)
+            ),
+            None
+        );
+        assert_eq!(
+            tell(
+                &mut tracker,
+                &service("success", 8),
+                &unit("failed", "failed", 2, 6)
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_oneshot_is_passed_on_while_its_job_is_still_there() {
+        let mut tracker = tracker();
+        assert!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("activating", "start", 1, 5)
+            )
+            .is_some()
+        );
+        assert!(
+            tell(
+                &mut tracker,
+                &service("success", 0),
+                &unit("inactive", "dead", 1, 6)
+            )
+            .is_some()
+        );
+    }
+
+    #[test]
+    fn an_answer_older_than_a_signal_is_void() {
+        let mut tracker = tracker();
+        let heard = tracker.heard("a.service");
+        assert!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("active", "running", 0, 5)
+            )
+            .is_some()
+        );
+        assert_eq!(
+            tracker.answered("a.service", heard, Status::default()),
+            Outcome::Nothing
+        );
+    }
+
+    #[test]
+    fn only_those_that_stay_silent_are_looked_at() {
+        let mut tracker = tracker();
+        assert!(!tracker.taken_in("other.service"));
+        assert!(tracker.taken_in("a.service"));
+        assert_eq!(tracker.silent(), ["a.service"]);
+        assert!(tracker.taken_in("a.service"));
+        tracker.let_go("a.service");
+        assert_eq!(tracker.silent(), Vec::<String>::new());
+    }
+}
