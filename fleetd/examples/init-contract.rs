@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         events,
         directory: DIRECTORY.into(),
         host: UnitName::parse("dbus.service")?,
-        alias: UnitName::parse("sshd.service")?,
+        alias: UnitName::parse("default.target")?,
         instance: UnitName::parse("getty@tty9.service")?,
         script: Box::new(|_, _| ()),
     };
