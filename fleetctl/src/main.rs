@@ -1,2 +1,7 @@
 //! fleetctl.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fleetctl::main(std::env::args_os().collect())
+}

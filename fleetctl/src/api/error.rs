@@ -1,0 +1,108 @@
+//! What can go wrong between here and fleetd, each in one line with what to do next.
+
+use std::io;
+use std::time::Duration;
+
+use super::Endpoint;
+
+/// A request that was not answered as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Nobody there.
+    #[error("cannot reach the fleet API at {endpoint}: {}", why(endpoint, error))]
+    Connect {
+        /// Where.
+        endpoint: Endpoint,
+        /// The system's word for it.
+        error: io::Error,
+    },
+    /// Somebody there, but silent.
+    #[error(
+        "no answer from the fleet API at {endpoint} within {} s: see `journalctl -u fleet` there, or wait longer with --request-timeout",
+        after.as_secs_f64()
+    )]
+    Timeout {
+        /// Where.
+        endpoint: Endpoint,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection ended in the middle.
+    #[error("the fleet API at {endpoint} hung up ({reason}): was fleetd restarted? try again")]
+    Broken {
+        /// Where.
+        endpoint: Endpoint,
+        /// In hyper's words.
+        reason: String,
+    },
+    /// An answer that says no.
+    #[error("{}", refusal(endpoint, *status, message))]
+    Status {
+        /// Where.
+        endpoint: Endpoint,
+        /// The HTTP status.
+        status: u16,
+        /// What the answer says; may be empty.
+        message: String,
+    },
+    /// An answer that cannot be understood.
+    #[error("the fleet API at {endpoint} gave an answer that is not understood ({reason}): is it a fleetd of version {version}?", version = env!("CARGO_PKG_VERSION"))]
+    Answer {
+        /// Where.
+        endpoint: Endpoint,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ApiError {
+    /// Whether asking again may help: fleetd is restarting, or has lost etcd for the moment.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => true,
+            Self::Status { status, .. } => *status >= 500,
+            Self::Answer { .. } => false,
+        }
+    }
+}
+
+fn why(endpoint: &Endpoint, error: &io::Error) -> String {
+    use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    match (endpoint, error.kind()) {
+        (Endpoint::Unix(_), NotFound) => {
+            "there is no such socket; is fleetd running? see `systemctl status fleet.socket`, or name another --endpoint"
+                .to_owned()
+        }
+        (Endpoint::Unix(_), ConnectionRefused) => {
+            "nothing listens on that socket; is fleetd running? see `systemctl status fleet.socket`".to_owned()
+        }
+        (Endpoint::Unix(_), PermissionDenied) => {
+            "permission denied; become a member of the group fleet, or root".to_owned()
+        }
+        (Endpoint::Tcp { .. }, ConnectionRefused) => {
+            "connection refused; does fleet.socket listen on that port? see `systemctl status fleet.socket` there"
+                .to_owned()
+        }
+        _ => format!("{error}; is --endpoint right?"),
+    }
+}
+
+fn refusal(endpoint: &Endpoint, status: u16, message: &str) -> String {
+    let reason = if message.is_empty() {
+        "it gave no reason"
+    } else {
+        message
+    };
+    match status {
+        503 => format!(
+            "fleetd at {endpoint} cannot serve now: {reason}; is etcd up? see `journalctl -u fleet` there"
+        ),
+        500.. => format!("fleetd at {endpoint} failed ({status}): {reason}; see `journalctl -u fleet` there"),
+        404 if message.is_empty() => format!(
+            "fleetd at {endpoint} does not know this request: it is older than this fleetctl ({})",
+            env!("CARGO_PKG_VERSION")
+        ),
+        _ if message.is_empty() => format!("fleetd at {endpoint} refused ({status}) and gave no reason"),
+        _ => message.to_owned(),
+    }
+}

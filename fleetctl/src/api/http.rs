@@ -1,0 +1,221 @@
+//! HTTP/1 over a unix or TCP socket.
+//!
+//! A request takes a connection that is idle or opens one, and gives it back when its answer has been read: a command
+//! that asks one thing after the other uses one connection, and one that asks several at once uses as many.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::http::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout};
+use units::wire::v1::ErrorBody;
+
+use super::{ApiError, Endpoint};
+use crate::printer::Printer;
+
+type Connection = SendRequest<Full<Bytes>>;
+
+/// Speaks HTTP to one endpoint.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) endpoint: Endpoint,
+    timeout: Duration,
+    printer: Printer,
+    idle: RefCell<Vec<Connection>>,
+}
+
+/// An answer, read to its end.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    /// `X-Fleet-Revision`.
+    pub(super) revision: Option<i64>,
+    pub(super) body: Bytes,
+}
+
+/// What to ask.
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    /// A header beside those every request has.
+    pub(super) header: Option<(&'static str, String)>,
+    /// JSON; nothing is sent as such if it is empty.
+    pub(super) body: Vec<u8>,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn new(method: Method, path: &'a str) -> Self {
+        Self {
+            method,
+            path,
+            header: None,
+            body: Vec::new(),
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn new(endpoint: Endpoint, timeout: Duration, printer: Printer) -> Self {
+        Self {
+            endpoint,
+            timeout,
+            printer,
+            idle: RefCell::default(),
+        }
+    }
+
+    /// Asks, and reads the whole answer.
+    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, ApiError> {
+        self.in_time(async {
+            let (connection, response) = self.exchange(ask).await?;
+            let answer = self.read(response).await?;
+            self.idle.borrow_mut().push(connection);
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// Asks for a stream: gives it once it begins, with the connection that carries it.
+    ///
+    /// # Errors
+    /// Beside those of [`ask`](Self::ask), every answer that is not a stream.
+    pub(super) async fn open(&self, ask: Ask<'_>) -> Result<(Connection, Incoming), ApiError> {
+        self.in_time(async {
+            let (connection, response) = self.exchange(ask).await?;
+            if response.status() == StatusCode::OK {
+                return Ok((connection, response.into_body()));
+            }
+            let answer = self.read(response).await?;
+            Err(self.refusal(&answer))
+        })
+        .await
+    }
+
+    /// The error that an answer is.
+    pub(super) fn refusal(&self, answer: &Answer) -> ApiError {
+        let body = serde_json::from_slice::<ErrorBody>(&answer.body).unwrap_or_default();
+        ApiError::Status {
+            endpoint: self.endpoint.clone(),
+            status: answer.status.as_u16(),
+            message: body.error.message,
+        }
+    }
+
+    /// The error of a connection that ended in the middle.
+    pub(super) fn broken(&self, error: &hyper::Error) -> ApiError {
+        ApiError::Broken {
+            endpoint: self.endpoint.clone(),
+            reason: error.to_string(),
+        }
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        let late = |_| ApiError::Timeout {
+            endpoint: self.endpoint.clone(),
+            after: self.timeout,
+        };
+        timeout(self.timeout, work).await.map_err(late)?
+    }
+
+    async fn exchange(&self, ask: Ask<'_>) -> Result<(Connection, Response<Incoming>), ApiError> {
+        let host = match &self.endpoint {
+            Endpoint::Unix(_) => "fleet".to_owned(),
+            tcp @ Endpoint::Tcp { .. } => tcp.to_string().replacen("http://", "", 1),
+        };
+        let mut request = Request::builder()
+            .method(&ask.method)
+            .uri(ask.path)
+            .header(HOST, host);
+        if !ask.body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some((name, value)) = ask.header {
+            request = request.header(name, value);
+        }
+        let request = request
+            .body(Full::from(ask.body))
+            .map_err(|error| ApiError::Answer {
+                endpoint: self.endpoint.clone(),
+                reason: error.to_string(),
+            })?;
+
+        let begin = Instant::now();
+        let mut connection = self.connection().await?;
+        let response = connection
+            .send_request(request)
+            .await
+            .map_err(|error| self.broken(&error))?;
+        self.printer.debug(format_args!(
+            "{} {}: {} after {:.1} ms",
+            ask.method,
+            ask.path,
+            response.status(),
+            begin.elapsed().as_secs_f64() * 1e3
+        ));
+        Ok((connection, response))
+    }
+
+    async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
+        let revision = response.headers().get("x-fleet-revision");
+        Ok(Answer {
+            status: response.status(),
+            revision: revision.and_then(|value| value.to_str().ok()?.parse().ok()),
+            body: response
+                .into_body()
+                .collect()
+                .await
+                .map_err(|error| self.broken(&error))?
+                .to_bytes(),
+        })
+    }
+
+    async fn connection(&self) -> Result<Connection, ApiError> {
+        loop {
+            let idle = self.idle.borrow_mut().pop();
+            let Some(mut connection) = idle else { break };
+            // Closed by the other side meanwhile: the next one, or a new one.
+            if connection.ready().await.is_ok() {
+                return Ok(connection);
+            }
+        }
+        let unreachable = |error| ApiError::Connect {
+            endpoint: self.endpoint.clone(),
+            error,
+        };
+        match &self.endpoint {
+            Endpoint::Unix(path) => {
+                self.greet(UnixStream::connect(path).await.map_err(unreachable)?)
+                    .await
+            }
+            Endpoint::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port))
+                    .await
+                    .map_err(unreachable)?;
+                // Requests are small and each waits for its answer.
+                let quick: io::Result<()> = stream.set_nodelay(true);
+                quick.map_err(unreachable)?;
+                self.greet(stream).await
+            }
+        }
+    }
+
+    async fn greet(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Connection, ApiError> {
+        let (connection, driver) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.broken(&error))?;
+        // Its errors reach whoever waits for an answer on this connection.
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+}

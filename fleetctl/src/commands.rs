@@ -1,0 +1,112 @@
+//! The commands, one file each, and what several of them share.
+
+mod bring;
+mod cat;
+mod content;
+mod destroy;
+mod list_machines;
+mod list_unit_files;
+mod list_units;
+mod load;
+mod restart;
+mod send;
+mod start;
+mod status;
+mod stop;
+mod submit;
+mod table;
+mod unload;
+mod version;
+mod withdraw;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use units::UnitName;
+
+use crate::api::Api;
+use crate::cli::{Command, Invocation, Wait};
+use crate::error::{Error, ExitStatus};
+use crate::printer::Printer;
+use crate::wait::Patience;
+
+/// One *attempt* of `--block-attempts`.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// What every command has at hand.
+#[derive(Debug)]
+pub(crate) struct Context {
+    api: Api,
+    printer: Printer,
+    /// Holds this machine's id.
+    machine_id_file: PathBuf,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// It ended early, and nothing has been said of that yet.
+pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
+    let Invocation { settings, command } = invocation;
+    let printer = Printer::new(settings.debug);
+    let context = Context {
+        api: Api::new(settings.endpoint, settings.timeout, printer),
+        printer,
+        machine_id_file: settings.machine_id_file,
+    };
+    match command {
+        Command::Submit(args) => submit::run(&context, &args).await,
+        Command::Load(args) => load::run(&context, &args).await,
+        Command::Start(args) => start::run(&context, &args).await,
+        Command::Restart(args) => restart::run(&context, &args).await,
+        Command::Stop(args) => stop::run(&context, &args).await,
+        Command::Unload(args) => unload::run(&context, &args).await,
+        Command::Destroy(args) => destroy::run(&context, &args).await,
+        Command::Cat { units } => cat::run(&context, &units).await,
+        Command::Status { units, .. } => status::run(&context, &units).await,
+        Command::ListUnits { table, fields } => list_units::run(&context, table, &fields).await,
+        Command::ListUnitFiles { table, fields } => list_unit_files::run(&context, table, &fields).await,
+        Command::ListMachines { table, fields } => list_machines::run(&context, table, &fields).await,
+        Command::Version => version::run(printer),
+    }
+}
+
+/// An argument, and the unit it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    argument: String,
+    unit: UnitName,
+}
+
+/// The units that arguments mean, each once, in order.
+fn named(arguments: &[String]) -> Result<Vec<Named>, Error> {
+    let mut all: Vec<Named> = Vec::with_capacity(arguments.len());
+    let mut seen = std::collections::BTreeSet::new();
+    for argument in arguments {
+        let unit = UnitName::from_argument(argument).map_err(|error| Error::Failed {
+            what: "Error",
+            message: format!("{argument}: {error}"),
+        })?;
+        if seen.insert(unit.clone()) {
+            all.push(Named {
+                argument: argument.clone(),
+                unit,
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// How long to wait, from now on.
+fn patience(wait: Wait) -> Patience {
+    let attempts = wait
+        .block_attempts
+        .map(|attempts| u32::try_from(attempts).unwrap_or(0));
+    Patience {
+        deadline: attempts
+            .filter(|&attempts| attempts > 0)
+            .map(|attempts| Instant::now() + ATTEMPT * attempts),
+        while_unplaced: attempts.is_some(),
+    }
+}
