@@ -3,6 +3,7 @@
 //! fleet writes unit files into a directory of its own, links them (`linked-runtime`), and asks systemd to start and
 //! stop them. It never polls: what systemd does with a unit arrives as [`Event`]s.
 
+pub mod contract;
 pub mod scripted;
 pub mod systemd;
 

@@ -7,6 +7,8 @@
 //! PID 1's private socket would do without a bus and is not used: zbus refuses its messages, whose sender
 //! (`org.freedesktop.systemd1`) is no unique name.
 
+mod echo;
+mod error;
 mod escape;
 mod events;
 mod jobs;
@@ -14,6 +16,7 @@ mod owner;
 mod proxies;
 mod read;
 mod session;
+mod unlink;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,8 +28,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 use units::UnitName;
 
+use self::echo::Echo;
+use self::error::init_error;
 use self::events::Tracker;
 use self::session::{Served, Session};
+use self::unlink::Unlinks;
 use super::{Event, Init, InitError, Job, OwnJob, Owner, Status, no_install_info};
 
 /// dbus-daemon refuses more than 128 calls of one connection at a time, and PID 1 is no faster for more than a few.
@@ -54,6 +60,7 @@ struct Shared {
     files: Mutex<Echo>,
     reloads: Mutex<Echo>,
     reloading: tokio::sync::Mutex<()>,
+    unlinks: Unlinks,
 }
 
 impl Systemd {
@@ -72,6 +79,7 @@ impl Systemd {
             files: Mutex::default(),
             reloads: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
+            unlinks: Unlinks::default(),
         });
         let served = Served::connect(&shared)
             .await
@@ -172,68 +180,8 @@ impl Shared {
     }
 }
 
-/// Tells the signals that our own calls cause from those of others, by counting: each change is one signal, which
-/// may come before or after the answer to the call.
-#[derive(Debug, Default)]
-struct Echo {
-    in_flight: usize,
-    /// Signals that came, less those that our calls account for.
-    unexplained: isize,
-}
-
-impl Echo {
-    fn call(&mut self) {
-        self.in_flight += 1;
-    }
-
-    /// A signal came. Answers whether it is news.
-    fn signal(&mut self) -> bool {
-        self.unexplained += 1;
-        self.is_news()
-    }
-
-    /// A call came back, having caused a signal or not. Answers whether an earlier signal was news after all.
-    fn answer(&mut self, caused: bool) -> bool {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.unexplained -= isize::from(caused);
-        self.is_news()
-    }
-
-    fn is_news(&mut self) -> bool {
-        let news = self.in_flight == 0 && self.unexplained > 0;
-        if news {
-            self.unexplained = 0;
-        }
-        news
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An error by its D-Bus name; messages are for people and change.
-fn init_error(about: &str, error: &zbus::Error) -> InitError {
-    use zbus::DBusError as _;
-    let (name, message) = match error {
-        zbus::Error::MethodError(name, message, _) => (name.to_string(), message.clone().unwrap_or_default()),
-        zbus::Error::FDO(error) => (
-            error.name().to_string(),
-            error.description().unwrap_or_default().to_owned(),
-        ),
-        other => return InitError::Unreachable(other.to_string()),
-    };
-    match name.as_str() {
-        "org.freedesktop.systemd1.NoSuchUnit" => InitError::NoSuchUnit(about.to_owned()),
-        "org.freedesktop.DBus.Error.NoReply"
-        | "org.freedesktop.DBus.Error.Disconnected"
-        | "org.freedesktop.DBus.Error.ServiceUnknown"
-        | "org.freedesktop.DBus.Error.NameHasNoOwner"
-        | "org.freedesktop.DBus.Error.NoServer"
-        | "org.freedesktop.DBus.Error.Timeout"
-        | "org.freedesktop.DBus.Error.TimedOut" => InitError::Unreachable(message),
-        _ => InitError::Refused { name, message },
-    }
 }
 
 /// A path as D-Bus can carry it. fleet's own are plain text.
@@ -259,7 +207,6 @@ impl Init for Systemd {
         shared
             .change_files(unit, linked, |changes| !changes.is_empty())
             .await?;
-        shared.tracker().linked(unit);
         Ok(())
     }
 
@@ -270,7 +217,6 @@ impl Init for Systemd {
         let (installable, _) = shared
             .change_files(unit, enabled, |(_, changes)| !changes.is_empty())
             .await?;
-        shared.tracker().linked(unit);
         if installable {
             Ok(())
         } else {
@@ -279,14 +225,7 @@ impl Init for Systemd {
     }
 
     async fn unlink(&self, name: &UnitName) -> Result<(), InitError> {
-        let (shared, session) = (&self.shared, self.shared.session()?);
-        let files = [name.as_str()];
-        let disabled = session.manager.disable_unit_files(&files, true);
-        shared
-            .change_files(name.as_str(), disabled, |changes| !changes.is_empty())
-            .await?;
-        shared.tracker().unlinked(name.as_str());
-        Ok(())
+        self.shared.unlink(name.as_str()).await
     }
 
     async fn reload(&self) -> Result<(), InitError> {
@@ -353,47 +292,5 @@ impl fmt::Debug for Systemd {
         f.debug_struct("Systemd")
             .field("connected", &connected)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn echoes_of_our_own_calls_are_no_news_in_any_order() {
-        let mut echo = Echo::default();
-        echo.call();
-        assert!(!echo.signal());
-        assert!(!echo.answer(true));
-        echo.call();
-        assert!(!echo.answer(true));
-        assert!(!echo.signal());
-        assert!(echo.signal());
-    }
-
-    #[test]
-    fn a_signal_of_others_during_our_call_is_news_after_it() {
-        let mut echo = Echo::default();
-        echo.call();
-        assert!(!echo.signal());
-        assert!(echo.answer(false));
-        echo.call();
-        assert!(!echo.signal());
-        assert!(!echo.signal());
-        assert!(echo.answer(true));
-    }
-
-    #[test]
-    fn errors_are_told_by_name() {
-        let gone = zbus::Error::from(zbus::fdo::Error::NoReply("gone".to_owned()));
-        assert_eq!(
-            init_error("a.service", &gone),
-            InitError::Unreachable("gone".to_owned())
-        );
-        let no = zbus::Error::from(zbus::fdo::Error::AccessDenied("no".to_owned()));
-        assert!(
-            matches!(init_error("a.service", &no), InitError::Refused { message, .. } if message == "no")
-        );
     }
 }

@@ -4,6 +4,8 @@
 //! `[Install]` does that), and reads its file when it first needs it. What it holds it does not read again without a
 //! daemon-reload; what it has let go it reads afresh.
 
+mod jobs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use units::UnitName;
 
-use super::super::{InitError, Job, JobResult, Owner, Status, no_install_info};
+use super::super::{InitError, JobResult, Owner, Status, no_install_info};
 use super::{Start, Stop};
 
 /// Something to be done to a unit later, unless its epoch has passed by then.
@@ -57,6 +59,8 @@ pub(super) struct Model {
     host: BTreeMap<String, PathBuf>,
     links: BTreeMap<String, PathBuf>,
     enabled: BTreeSet<String>,
+    /// What was enabled at the last reload, and so is referred to by another unit.
+    wanted: BTreeSet<String>,
     pinned: BTreeSet<String>,
     held: BTreeMap<String, Held>,
     on_start: BTreeMap<String, Start>,
@@ -68,15 +72,14 @@ pub(super) struct Model {
     counter: u32,
 }
 
+/// Where systemd puts the links of unit files that lie elsewhere, and loads them from.
+const LINKS: &str = "/run/systemd/system";
+
 /// The last part of a path, as text.
 pub(super) fn file_name(path: &Path) -> &str {
     path.file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default()
-}
-
-fn job() -> (oneshot::Sender<JobResult>, Job) {
-    oneshot::channel()
 }
 
 fn has_line(text: &str, wanted: &[&str]) -> bool {
@@ -91,6 +94,7 @@ impl Model {
             host: BTreeMap::new(),
             links: BTreeMap::new(),
             enabled: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             pinned: BTreeSet::new(),
             held: BTreeMap::new(),
             on_start: BTreeMap::new(),
@@ -147,10 +151,7 @@ impl Model {
 
     pub(super) fn link(&mut self, path: &Path) -> Result<(), InitError> {
         if !path.exists() {
-            return Err(InitError::Refused {
-                name: "org.freedesktop.DBus.Error.FileNotFound".to_owned(),
-                message: format!("File {} does not exist", path.display()),
-            });
+            return Err(InitError::NoSuchUnit(file_name(path).to_owned()));
         }
         self.links.insert(file_name(path).to_owned(), path.to_owned());
         Ok(())
@@ -172,7 +173,6 @@ impl Model {
     pub(super) fn unlink(&mut self, unit: &str) {
         self.links.remove(unit);
         self.enabled.remove(unit);
-        // Its wants-link in memory goes at the next reload only, and until then it keeps an inactive unit there.
     }
 
     /// The file this name would be loaded from.
@@ -184,12 +184,15 @@ impl Model {
             .or_else(|| names().find_map(|name| self.host.get(name)))
     }
 
+    /// `FragmentPath` and text.
     fn read(&self, unit: &str) -> Option<(PathBuf, String)> {
         let path = self.file_of(unit)?;
+        let linked = self.links.iter().find(|(_, link)| *link == path);
+        let fragment = linked.map_or_else(|| path.clone(), |(name, _)| Path::new(LINKS).join(name));
         match std::fs::read_to_string(path) {
-            Ok(text) => Some((path.clone(), text)),
+            Ok(text) => Some((fragment, text)),
             // The host's units exist by being named; their files need not.
-            Err(_) if self.links.values().all(|link| link != path) => Some((path.clone(), String::new())),
+            Err(_) if linked.is_none() => Some((fragment, String::new())),
             Err(_) => None,
         }
     }
@@ -224,7 +227,7 @@ impl Model {
 
     /// Lets go of a unit that nothing keeps in memory any more.
     fn collect(&mut self, unit: &str) {
-        let kept = self.pinned.contains(unit) || self.enabled.contains(unit);
+        let kept = self.pinned.contains(unit) || self.wanted.contains(unit);
         let idle = |held: &Held| held.job.is_none() && held.status.active == "inactive";
         if !kept && self.held.get(unit).is_some_and(idle) {
             self.held.remove(unit);
@@ -238,7 +241,8 @@ impl Model {
     }
 
     pub(super) fn reload(&mut self) {
-        let names: BTreeSet<String> = self.held.keys().chain(&self.enabled).cloned().collect();
+        self.wanted.clone_from(&self.enabled);
+        let names: BTreeSet<String> = self.held.keys().chain(&self.wanted).cloned().collect();
         for unit in names {
             let read = self.read(&unit);
             let held = self.held.entry(unit.clone()).or_default();
@@ -264,6 +268,7 @@ impl Model {
     pub(super) fn reboot(&mut self) {
         self.links.clear();
         self.enabled.clear();
+        self.wanted.clear();
         self.pinned.clear();
         self.held.clear();
         self.ran.clear();
@@ -299,233 +304,6 @@ impl Model {
         }
     }
 
-    // ---- jobs ----
-
-    pub(super) fn start(&mut self, unit: &str) -> Result<(Job, Option<Timer>), InitError> {
-        let (sender, job) = job();
-        let Some(held) = self.load(unit) else {
-            return Err(InitError::NoSuchUnit(unit.to_owned()));
-        };
-        if let Some(running) = held.job.as_mut().filter(|running| running.kind == Kind::Start) {
-            running.waiters.push(sender);
-            return Ok((job, None));
-        }
-        let up = matches!(held.status.active.as_str(), "active" | "reloading") && held.job.is_none();
-        let default = default_start(&held.text);
-        self.cancel(unit);
-        if up {
-            let _ = sender.send(JobResult::Done);
-            return Ok((job, None));
-        }
-        self.queue(unit, Kind::Start, sender);
-        self.note(unit, |status| status.restarts = 0);
-        let timer = match self.on_start.get(unit).cloned().unwrap_or(default) {
-            Start::Run | Start::Flap(_) => {
-                self.spawn(unit);
-                self.complete(unit)
-            }
-            Start::Take(time) => {
-                self.spawn(unit);
-                self.timer(unit, time, End::Job)
-            }
-            Start::Hang => {
-                self.spawn(unit);
-                None
-            }
-            Start::Finish => {
-                self.spawn(unit);
-                self.quiet_end(unit, "inactive", "success");
-                self.finish(unit, &JobResult::Done);
-                None
-            }
-            Start::Fail(result) => {
-                self.spawn(unit);
-                self.quiet_end(unit, "failed", &result);
-                self.finish(unit, &JobResult::Failed("failed".to_owned()));
-                None
-            }
-        };
-        Ok((job, timer))
-    }
-
-    pub(super) fn stop(&mut self, unit: &str) -> Result<(Job, Option<Timer>), InitError> {
-        let (sender, job) = job();
-        let Some(held) = self.load(unit) else {
-            return Err(InitError::NoSuchUnit(unit.to_owned()));
-        };
-        if let Some(running) = held.job.as_mut().filter(|running| running.kind == Kind::Stop) {
-            running.waiters.push(sender);
-            return Ok((job, None));
-        }
-        let down = matches!(held.status.active.as_str(), "inactive" | "failed");
-        self.cancel(unit);
-        if down {
-            let _ = sender.send(JobResult::Done);
-            self.collect(unit);
-            return Ok((job, None));
-        }
-        self.queue(unit, Kind::Stop, sender);
-        self.set(unit, "deactivating", "stop-sigterm");
-        let timer = match self.on_stop.get(unit).cloned().unwrap_or(Stop::End) {
-            Stop::End => self.complete(unit),
-            Stop::Take(time) => self.timer(unit, time, End::Job),
-            Stop::Hang => None,
-            Stop::Fail(result) => {
-                self.quiet_end(unit, "failed", &result);
-                self.finish(unit, &JobResult::Done);
-                None
-            }
-        };
-        Ok((job, timer))
-    }
-
-    pub(super) fn release(&mut self, unit: &str) -> Option<Timer> {
-        self.complete(unit)
-    }
-
-    pub(super) fn fire(&mut self, timer: &Timer) -> Option<Timer> {
-        let held = self.held.get(&timer.unit)?;
-        if held.epoch != timer.epoch {
-            return None;
-        }
-        match timer.end {
-            End::Job => self.complete(&timer.unit),
-            End::Restart => self.restarted(&timer.unit),
-        }
-    }
-
-    /// The main process is gone. A job that was waiting for it ends with it.
-    pub(super) fn ended(&mut self, unit: &str, active: &str, result: &str) -> Option<Timer> {
-        let held = self.held.get(unit)?;
-        if matches!(held.status.active.as_str(), "inactive" | "failed") {
-            return None;
-        }
-        let outcome = match &held.job {
-            Some(running) if running.kind == Kind::Start && active == "failed" => {
-                JobResult::Failed("failed".to_owned())
-            }
-            _ => JobResult::Done,
-        };
-        self.quiet_end(unit, active, result);
-        self.finish(unit, &outcome);
-        None
-    }
-
-    pub(super) fn restarted(&mut self, unit: &str) -> Option<Timer> {
-        let held = self.held.get(unit)?;
-        if held.status.active != "active" {
-            return None;
-        }
-        self.set(unit, "activating", "auto-restart");
-        self.note(unit, |status| status.restarts += 1);
-        self.spawn(unit);
-        self.run(unit)
-    }
-
-    pub(super) fn cancel_waiters(&mut self) {
-        for held in self.held.values_mut() {
-            for waiter in held.job.iter_mut().flat_map(|running| running.waiters.drain(..)) {
-                let _ = waiter.send(JobResult::Canceled);
-            }
-        }
-    }
-
-    // ---- steps ----
-
-    fn queue(&mut self, unit: &str, kind: Kind, sender: oneshot::Sender<JobResult>) {
-        if let Some(held) = self.held.get_mut(unit) {
-            held.epoch += 1;
-            held.job = Some(Running {
-                kind,
-                waiters: vec![sender],
-            });
-        }
-    }
-
-    fn cancel(&mut self, unit: &str) {
-        if let Some(running) = self.held.get_mut(unit).and_then(|held| held.job.take()) {
-            for waiter in running.waiters {
-                let _ = waiter.send(JobResult::Canceled);
-            }
-        }
-    }
-
-    fn timer(&self, unit: &str, after: Duration, end: End) -> Option<Timer> {
-        let epoch = self.held.get(unit)?.epoch;
-        Some(Timer {
-            after,
-            unit: unit.to_owned(),
-            epoch,
-            end,
-        })
-    }
-
-    /// A new process for the unit.
-    fn spawn(&mut self, unit: &str) {
-        self.counter += 1;
-        let (pid, id) = (1000 + self.counter, format!("{:032x}", self.counter));
-        let Some(held) = self.held.get_mut(unit) else {
-            return;
-        };
-        let ran = self.ran.entry(unit.to_owned()).or_default();
-        ran.0.clone_from(&held.text);
-        ran.1 += 1;
-        held.status.main_pid = pid;
-        held.status.invocation = id;
-        held.status.result = "success".to_owned();
-        self.set(unit, "activating", "start");
-    }
-
-    /// The good end of the job in hand.
-    fn complete(&mut self, unit: &str) -> Option<Timer> {
-        let kind = self.held.get(unit)?.job.as_ref()?.kind;
-        let timer = match kind {
-            Kind::Start => self.run(unit),
-            Kind::Stop => {
-                self.quiet_end(unit, "inactive", "success");
-                None
-            }
-        };
-        self.finish(unit, &JobResult::Done);
-        timer
-    }
-
-    fn run(&mut self, unit: &str) -> Option<Timer> {
-        let text = self
-            .held
-            .get(unit)
-            .map(|held| held.text.clone())
-            .unwrap_or_default();
-        let oneshot = !self.on_start.contains_key(unit) && has_line(&text, &["Type=oneshot"]);
-        if oneshot {
-            // The only way here is a oneshot that remains after its exit.
-            self.note(unit, |status| status.main_pid = 0);
-        }
-        self.set(unit, "active", if oneshot { "exited" } else { "running" });
-        match self.on_start.get(unit) {
-            Some(&Start::Flap(time)) => self.timer(unit, time, End::Restart),
-            _ => None,
-        }
-    }
-
-    fn quiet_end(&mut self, unit: &str, active: &str, result: &str) {
-        self.note(unit, |status| {
-            status.main_pid = 0;
-            status.result = result.to_owned();
-        });
-        self.set(unit, active, if active == "failed" { "failed" } else { "dead" });
-    }
-
-    fn finish(&mut self, unit: &str, result: &JobResult) {
-        if let Some(held) = self.held.get_mut(unit) {
-            held.epoch += u64::from(held.status.active != "active");
-            for waiter in held.job.take().into_iter().flat_map(|running| running.waiters) {
-                let _ = waiter.send(result.clone());
-            }
-        }
-        self.collect(unit);
-    }
-
     /// Changes what shows, without a change of state of its own.
     fn note(&mut self, unit: &str, change: impl FnOnce(&mut Status)) {
         if let Some(held) = self.held.get_mut(unit) {
@@ -542,16 +320,6 @@ impl Model {
         sub.clone_into(&mut held.status.sub);
         held.status.since_us = self.last_us;
         self.changes.push((unit.to_owned(), held.status.clone()));
-    }
-}
-
-/// What a file that nobody scripted does.
-fn default_start(text: &str) -> Start {
-    let remains = has_line(text, &["RemainAfterExit=yes", "RemainAfterExit=true"]);
-    if has_line(text, &["Type=oneshot"]) && !remains {
-        Start::Finish
-    } else {
-        Start::Run
     }
 }
 

@@ -7,6 +7,7 @@ use units::UnitName;
 
 use super::*;
 use crate::init::JobResult;
+use crate::init::contract::{Bench, CASES, Kind};
 
 const RUNS: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
 
@@ -182,4 +183,40 @@ async fn a_reboot_forgets_everything_and_a_new_daemon_gets_its_own_stream() {
     assert!(host.init.events().is_some());
     assert_eq!(host.init.status("a.service"), Status::default());
     assert_eq!(host.init.linked(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_twin_keeps_the_contract() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let init = ScriptedInit::new(directory.path());
+    init.host_unit("dbus.service", "/usr/lib/systemd/system/dbus.service");
+    init.host_unit("sshd.service", "/etc/systemd/system/sshd.service");
+    init.host_unit("getty@.service", "/usr/lib/systemd/system/getty@.service");
+    init.person_starts("dbus.service");
+    let twin = init.clone();
+    let mut bench = Bench {
+        events: init.events().expect("the stream"),
+        init,
+        directory: directory.path().to_owned(),
+        host: UnitName::parse("dbus.service").expect("a name"),
+        alias: UnitName::parse("sshd.service").expect("a name"),
+        instance: UnitName::parse("getty@tty9.service").expect("a name"),
+        script: Box::new(move |unit, kind| {
+            let start = match kind {
+                Kind::Runs => Start::Run,
+                Kind::Finishes => Start::Finish,
+                Kind::Fails => Start::Fail("exit-code".to_owned()),
+                Kind::Hangs => Start::Hang,
+                Kind::Flaps => Start::Flap(Duration::from_millis(100)),
+            };
+            twin.on_start(unit.as_str(), start);
+        }),
+    };
+    let mut broken = Vec::new();
+    for (name, case) in CASES {
+        if let Err(found) = case(&mut bench).await {
+            broken.push(format!("{name}: {found}"));
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
 }

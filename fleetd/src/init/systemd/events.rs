@@ -3,20 +3,17 @@
 //! systemd announces a change of a unit with two `PropertiesChanged`, of the interface of its type (`Result`,
 //! `MainPID`, …) and then of `Unit` (`ActiveState`, …), each with every property that can change. So the second one
 //! completes a status and no call is needed to learn it, not even for a oneshot that PID 1 has already let go.
-//! `LoadState` and `FragmentPath` are not among them: a unit that changes is loaded, and the path is asked for when
-//! nobody knows it.
+//! `LoadState` and `FragmentPath` are not among them: a unit that changes is loaded, from the file that is found the
+//! way systemd finds it. Asking would be too late for a oneshot, and would wait behind a daemon-reload.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use units::UnitName;
 use zbus::Variant;
 
 use super::super::Status;
-
-/// Where systemd puts the runtime link of a unit file that lies elsewhere.
-pub(super) const LINKS: &str = "/run/systemd/system";
 
 /// The properties of one interface, as they come.
 pub(super) type Changed<'a> = HashMap<&'a str, Variant<'a>>;
@@ -27,7 +24,7 @@ struct Watched {
     sent: Option<Status>,
     /// From the last signal of the interface of its type.
     of_type: OfType,
-    /// Known from a link of our own or from asking.
+    /// Found on disk or from asking.
     fragment: Option<PathBuf>,
     /// PID 1 took it in and has not said anything of it since.
     new: bool,
@@ -47,7 +44,6 @@ pub(super) struct OfType {
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     watched: HashMap<String, Watched>,
-    linked: BTreeSet<String>,
 }
 
 /// What a signal leads to.
@@ -55,7 +51,7 @@ pub(super) struct Tracker {
 pub(super) enum Outcome {
     Nothing,
     Send(UnitName, Status),
-    /// Something is missing: ask systemd.
+    /// Something was missing: ask systemd.
     Ask,
 }
 
@@ -84,26 +80,6 @@ impl Tracker {
         self.watched.contains_key(unit)
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
-        self.watched.keys().cloned().collect()
-    }
-
-    /// fleet linked the file of this unit: PID 1 will load it through that link.
-    pub(super) fn linked(&mut self, unit: &str) {
-        self.linked.insert(unit.to_owned());
-    }
-
-    /// PID 1 says where it loaded the unit from; if through a link like ours, it will do so again.
-    pub(super) fn loaded_from(&mut self, unit: &str, fragment: Option<&Path>) {
-        if fragment.is_some_and(|path| path == Path::new(LINKS).join(unit)) {
-            self.linked(unit);
-        }
-    }
-
-    pub(super) fn unlinked(&mut self, unit: &str) {
-        self.linked.remove(unit);
-    }
-
     /// Signals may have been missed: whatever comes next is news.
     pub(super) fn forget(&mut self) {
         for watched in self.watched.values_mut() {
@@ -115,7 +91,15 @@ impl Tracker {
     }
 
     /// `PropertiesChanged` of a unit.
-    pub(super) fn changed(&mut self, unit: &str, interface: &str, changed: &Changed<'_>) -> Outcome {
+    ///
+    /// `locate` finds the file of a unit, for one whose `FragmentPath` nobody told yet.
+    pub(super) fn changed(
+        &mut self,
+        unit: &str,
+        interface: &str,
+        changed: &Changed<'_>,
+        locate: impl FnOnce(&str) -> Option<PathBuf>,
+    ) -> Outcome {
         let Some(watched) = self.watched.get_mut(unit) else {
             return Outcome::Nothing;
         };
@@ -127,16 +111,18 @@ impl Tracker {
         }
         watched.new = false;
         watched.heard += 1;
-        if watched.fragment.is_none() && self.linked.contains(unit) {
-            watched.fragment = Some(PathBuf::from(LINKS).join(unit));
-        }
         if watched.fragment.is_none() {
-            return Outcome::Ask;
+            watched.fragment = locate(unit);
         }
         let Some(status) = status(changed, watched) else {
+            watched.sent = None;
             return Outcome::Ask;
         };
-        watched.say(status)
+        if is_between(changed, &status, watched.sent.as_ref()) {
+            Outcome::Nothing
+        } else {
+            watched.say(status)
+        }
     }
 
     /// `UnitNew`: PID 1 has taken the unit in, perhaps only because somebody asked for it.
@@ -156,6 +142,14 @@ impl Tracker {
             watched.new = false;
             watched.fragment = None;
         }
+    }
+
+    /// PID 1 read all files again: units may come from others than before.
+    pub(super) fn reloaded(&mut self) -> Vec<String> {
+        self.watched
+            .values_mut()
+            .for_each(|watched| watched.fragment = None);
+        self.watched.keys().cloned().collect()
     }
 
     /// Those that were taken in and of which nothing was said since.
@@ -251,6 +245,21 @@ fn status(changed: &Changed<'_>, watched: &Watched) -> Option<Status> {
     })
 }
 
+/// Whether PID 1 told of a unit in the middle of its start: the process is there (or the invocation id, or the result
+/// of the last run is gone), but the state is the one from before. What it becomes is told next; passed on, this
+/// would read like the end of a oneshot.
+fn is_between(changed: &Changed<'_>, status: &Status, sent: Option<&Status>) -> bool {
+    let at_rest = matches!(status.active.as_str(), "inactive" | "failed");
+    let has_job = changed.get("Job").is_some_and(|job| {
+        let Variant::Structure(job) = job else {
+            return false;
+        };
+        !matches!(job.fields().first(), Some(Variant::U32(0)) | None)
+    });
+    let state_is_old = status.since_us == 0 || sent.is_some_and(|sent| sent.since_us == status.since_us);
+    at_rest && has_job && (status.main_pid != 0 || state_is_old)
+}
+
 /// An invocation id in hex; empty if there is none.
 pub(super) fn invocation(value: &Variant<'_>) -> String {
     let Variant::Array(bytes) = value else {
@@ -263,4 +272,178 @@ pub(super) fn invocation(value: &Variant<'_>) -> String {
         }
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use zbus::ObjectPath;
+
+    use super::*;
+
+    const SERVICE: &str = "org.freedesktop.systemd1.Service";
+    const UNIT: &str = "org.freedesktop.systemd1.Unit";
+
+    fn service(result: &'static str, pid: u32) -> Changed<'static> {
+        HashMap::from([
+            ("Result", result.into()),
+            ("MainPID", pid.into()),
+            ("NRestarts", 0u32.into()),
+        ])
+    }
+
+    fn unit(active: &'static str, sub: &'static str, job: u32, since: u64) -> Changed<'static> {
+        let path = ObjectPath::from_static_str_unchecked("/");
+        HashMap::from([
+            ("ActiveState", active.into()),
+            ("SubState", sub.into()),
+            ("Job", (job, path).into()),
+            ("StateChangeTimestamp", since.into()),
+            ("InvocationID", vec![0xab_u8, 0x01].into()),
+        ])
+    }
+
+    fn tracker() -> Tracker {
+        let mut tracker = Tracker::default();
+        tracker.watch(vec![UnitName::parse("a.service").expect("a name")]);
+        tracker
+    }
+
+    fn tell(tracker: &mut Tracker, of_type: &Changed<'_>, of_unit: &Changed<'_>) -> Option<Status> {
+        let locate = |unit: &str| Some(PathBuf::from("/run/systemd/system").join(unit));
+        assert_eq!(
+            tracker.changed("a.service", SERVICE, of_type, locate),
+            Outcome::Nothing
+        );
+        match tracker.changed("a.service", UNIT, of_unit, locate) {
+            Outcome::Send(_, status) => Some(status),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn two_signals_make_a_status() {
+        let mut tracker = tracker();
+        let status = tell(
+            &mut tracker,
+            &service("success", 7),
+            &unit("active", "running", 1, 5),
+        );
+        let status = status.expect("a change");
+        assert_eq!(
+            (status.active.as_str(), status.main_pid, status.since_us),
+            ("active", 7, 5)
+        );
+        assert_eq!(
+            (status.invocation.as_str(), status.load.as_str()),
+            ("ab01", "loaded")
+        );
+        assert_eq!(
+            status.fragment,
+            Some(PathBuf::from("/run/systemd/system/a.service"))
+        );
+        // The end of the job is told in the same way, and is no change.
+        assert_eq!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("active", "running", 0, 5)
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn the_middle_of_a_start_is_not_passed_on() {
+        let mut tracker = tracker();
+        assert_eq!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("inactive", "dead", 1, 0)
+            ),
+            None
+        );
+        assert!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("activating", "start", 1, 5)
+            )
+            .is_some()
+        );
+        assert!(
+            tell(
+                &mut tracker,
+                &service("exit-code", 0),
+                &unit("failed", "failed", 1, 6)
+            )
+            .is_some()
+        );
+        assert_eq!(
+            tell(
+                &mut tracker,
+                &service("success", 0),
+                &unit("failed", "failed", 2, 6)
+            ),
+            None
+        );
+        assert_eq!(
+            tell(
+                &mut tracker,
+                &service("success", 8),
+                &unit("failed", "failed", 2, 6)
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_oneshot_is_passed_on_while_its_job_is_still_there() {
+        let mut tracker = tracker();
+        assert!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("activating", "start", 1, 5)
+            )
+            .is_some()
+        );
+        assert!(
+            tell(
+                &mut tracker,
+                &service("success", 0),
+                &unit("inactive", "dead", 1, 6)
+            )
+            .is_some()
+        );
+    }
+
+    #[test]
+    fn an_answer_older_than_a_signal_is_void() {
+        let mut tracker = tracker();
+        let heard = tracker.heard("a.service");
+        assert!(
+            tell(
+                &mut tracker,
+                &service("success", 7),
+                &unit("active", "running", 0, 5)
+            )
+            .is_some()
+        );
+        assert_eq!(
+            tracker.answered("a.service", heard, Status::default()),
+            Outcome::Nothing
+        );
+    }
+
+    #[test]
+    fn only_those_that_stay_silent_are_looked_at() {
+        let mut tracker = tracker();
+        assert!(!tracker.taken_in("other.service"));
+        assert!(tracker.taken_in("a.service"));
+        assert_eq!(tracker.silent(), ["a.service"]);
+        assert!(tracker.taken_in("a.service"));
+        tracker.let_go("a.service");
+        assert_eq!(tracker.silent(), Vec::<String>::new());
+    }
 }

@@ -21,6 +21,8 @@ struct Inner {
     waiting: HashMap<String, Vec<oneshot::Sender<JobResult>>>,
     early: HashMap<String, JobResult>,
     calls: usize,
+    /// The connection is lost: no end will be told any more, also not of a job whose call is answered just now.
+    lost: bool,
 }
 
 /// A call on its way that will name a job; made before it is sent.
@@ -59,10 +61,17 @@ impl Jobs {
         self.lock().waiting.keys().cloned().collect()
     }
 
-    /// Their ends will never be told: they come out as canceled, and the callers observe.
+    /// The end of this one was missed.
+    pub(super) fn cancel(&self, path: &str) {
+        for waiter in self.lock().waiting.remove(path).into_iter().flatten() {
+            let _ = waiter.send(JobResult::Canceled);
+        }
+    }
+
+    /// The connection is lost and no end will ever be told: they come out as canceled, and the callers observe.
     pub(super) fn cancel_all(&self) {
         let mut inner = self.lock();
-        inner.early.clear();
+        inner.lost = true;
         for waiter in inner.waiting.drain().flat_map(|(_, waiters)| waiters) {
             let _ = waiter.send(JobResult::Canceled);
         }
@@ -78,9 +87,10 @@ impl Pending<'_> {
     pub(super) fn named(self, path: &str) -> Job {
         let (sender, job) = oneshot::channel();
         let mut inner = self.jobs.lock();
-        match inner.early.get(path) {
+        let early = inner.early.get(path).cloned();
+        match early.or_else(|| inner.lost.then_some(JobResult::Canceled)) {
             Some(result) => {
-                let _ = sender.send(result.clone());
+                let _ = sender.send(result);
             }
             None => inner.waiting.entry(path.to_owned()).or_default().push(sender),
         }
@@ -127,7 +137,9 @@ mod tests {
         jobs.removed("/job/1", "done");
         let mut job = jobs.expect().named("/job/1");
         assert!(job.try_recv().is_err());
+        let late = jobs.expect();
         jobs.cancel_all();
         assert_eq!(job.await, Ok(JobResult::Canceled));
+        assert_eq!(late.named("/job/2").await, Ok(JobResult::Canceled));
     }
 }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use units::UnitName;
 
-use super::events::LINKS;
+/// Where systemd puts the runtime links of unit files that lie elsewhere.
+const LINKS: &str = "/run/systemd/system";
 
 /// The first file outside fleet's `directory` that claims `name` or its template, in the directories of `search`.
 pub(super) fn claimant(search: &[PathBuf], directory: &Path, name: &UnitName) -> Option<PathBuf> {
@@ -21,6 +22,14 @@ pub(super) fn claimant(search: &[PathBuf], directory: &Path, name: &UnitName) ->
     names
         .flat_map(|name| search.iter().map(move |place| place.join(name.as_str())))
         .find(|file| claims(file, directory))
+}
+
+/// The file that systemd would load a unit from.
+pub(super) fn locate(search: &[PathBuf], unit: &str) -> Option<PathBuf> {
+    let template = UnitName::parse(unit).ok().and_then(|name| name.template());
+    let names = std::iter::once(unit).chain(template.as_ref().map(UnitName::as_str));
+    let mut files = names.flat_map(|name| search.iter().map(move |place| place.join(name)));
+    files.find(|file| file.symlink_metadata().is_ok())
 }
 
 /// Whether there is such a file and it is none of fleet's.

@@ -1,6 +1,6 @@
 //! Questions to systemd that change nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
@@ -78,8 +78,6 @@ impl Shared {
                 Some(listed) => self.complete(session, listed).await?,
                 None => Status::default(),
             };
-            self.tracker()
-                .loaded_from(name.as_str(), status.fragment.as_deref());
             Ok((name.clone(), status))
         });
         join_all(statuses).await.into_iter().collect()
@@ -190,26 +188,19 @@ impl Shared {
         Ok(read)
     }
 
-    /// Looks at units of which signals left something open; `true` for those whose status is missing whatever a
-    /// listing says.
-    pub(super) async fn look_at(
-        &self,
-        session: &Session,
-        units: &BTreeMap<String, bool>,
-    ) -> Result<(), InitError> {
-        let heard: Vec<u64> = units.keys().map(|unit| self.tracker().heard(unit)).collect();
+    /// Looks at units of which signals left something open.
+    pub(super) async fn look_at(&self, session: &Session, units: &BTreeSet<String>) -> Result<(), InitError> {
+        let heard: Vec<u64> = units.iter().map(|unit| self.tracker().heard(unit)).collect();
         // Not by names: that would load what PID 1 has let go of, which it announces, which leads here again.
         let rows = self.call("", session.manager.list_units()).await?;
         let rows: HashMap<&str, &Listed> = rows.iter().map(|row| (row.0.as_str(), row)).collect();
-        let looks = units.iter().zip(heard).map(async |((unit, must), heard)| {
+        let looks = units.iter().zip(heard).map(async |(unit, heard)| {
             let status = match rows.get(unit.as_str()) {
-                Some((_, _, load, active, sub, ..))
-                    if !must && !self.tracker().differs(unit, load, active, sub) =>
-                {
+                Some((_, _, load, active, sub, ..)) if !self.tracker().differs(unit, load, active, sub) => {
                     return Ok(());
                 }
                 Some(row) => self.complete(session, row).await?,
-                None if *must || self.tracker().was_held(unit) => {
+                None if self.tracker().was_held(unit) => {
                     match self
                         .list(session, &[unit.as_str()])
                         .await?

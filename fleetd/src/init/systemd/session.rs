@@ -3,7 +3,7 @@
 //! All signals come over one stream, drained by one task that never waits for anything else: zbus stops reading when
 //! a stream is full, and what belongs together (the two signals of a change, the end of a job) stays in order.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,8 +45,8 @@ pub(super) struct Session {
     pub(super) search: Vec<PathBuf>,
     /// The unique name of PID 1. Any process of the machine may send us signals that look like PID 1's.
     owner: Mutex<String>,
-    /// The units that systemd is to be asked for; those with `true` even if a listing shows nothing new.
-    asked: Mutex<BTreeMap<String, bool>>,
+    /// The units that systemd is to be asked for.
+    asked: Mutex<BTreeSet<String>>,
     ask: Notify,
     taken_in: Notify,
     new_owner: Notify,
@@ -125,12 +125,8 @@ impl Served {
 }
 
 impl Session {
-    fn ask_for(&self, units: impl IntoIterator<Item = (String, bool)>) {
-        let mut asked = lock(&self.asked);
-        for (unit, must) in units {
-            *asked.entry(unit).or_default() |= must;
-        }
-        drop(asked);
+    fn ask_for(&self, units: impl IntoIterator<Item = String>) {
+        lock(&self.asked).extend(units);
         self.ask.notify_one();
     }
 }
@@ -221,11 +217,13 @@ fn take_in(shared: &Shared, session: &Session, message: &Message) -> zbus::Resul
                 return Ok(());
             };
             let (interface, changed, _): (&str, Changed<'_>, Vec<&str>) = body.deserialize()?;
-            let outcome = shared.tracker().changed(&unit, interface, &changed);
+            let outcome = shared.tracker().changed(&unit, interface, &changed, |unit| {
+                super::owner::locate(&session.search, unit)
+            });
             match outcome {
                 Outcome::Nothing => (),
                 Outcome::Send(name, status) => shared.send(Event::Changed(name, status)),
-                Outcome::Ask => session.ask_for([(unit, true)]),
+                Outcome::Ask => session.ask_for([unit]),
             }
         }
         (MANAGER, "JobRemoved") => {
@@ -247,8 +245,7 @@ fn take_in(shared: &Shared, session: &Session, message: &Message) -> zbus::Resul
             let starts: bool = body.deserialize()?;
             if !starts {
                 // PID 1 has read every file again, and says nothing of units whose state is what it was.
-                let names = shared.tracker().names();
-                session.ask_for(names.into_iter().map(|unit| (unit, false)));
+                session.ask_for(shared.tracker().reloaded());
                 shared.reloaded();
             }
         }
@@ -284,7 +281,7 @@ async fn look_at_the_silent(shared: Arc<Shared>, session: Arc<Session>) {
         tokio::time::sleep(SILENCE).await;
         let silent = shared.tracker().silent();
         if !silent.is_empty() {
-            session.ask_for(silent.into_iter().map(|unit| (unit, false)));
+            session.ask_for(silent);
         }
     }
 }
@@ -305,7 +302,7 @@ async fn follow_owner(shared: Arc<Shared>, session: Arc<Session>) {
                 let gone = waiting
                     .iter()
                     .filter(|path| jobs.iter().all(|job| job.4.as_str() != path.as_str()));
-                gone.for_each(|path| session.jobs.removed(path, "canceled"));
+                gone.for_each(|path| session.jobs.cancel(path));
             }
             Err(error) => tracing::warn!(%error, "jobs not listed"),
         }
