@@ -66,7 +66,7 @@ enum Aim<'a> {
     /// On one machine.
     Somewhere(&'a UnitRecord),
     /// On every machine that fits.
-    Everywhere(&'a UnitRecord),
+    Everywhere,
     /// Its record or content cannot be read: what it has is left alone, nothing new is done.
     Unknown(&'a str),
 }
@@ -106,7 +106,7 @@ impl<'a> Planner<'a> {
             return Aim::Nowhere;
         }
         match &unit.requirements {
-            Ok(requirements) if requirements.global => Aim::Everywhere(record),
+            Ok(requirements) if requirements.global => Aim::Everywhere,
             Ok(_) => Aim::Somewhere(record),
             Err(why) => Aim::Unknown(why),
         }
@@ -156,7 +156,7 @@ impl<'a> Planner<'a> {
         match self.aim(name) {
             Aim::Nowhere => self.withdraw_all(name),
             Aim::Unknown(why) => self.leave_alone(name, why),
-            Aim::Everywhere(_) => self.settle_global(name),
+            Aim::Everywhere => self.settle_global(name),
             Aim::Somewhere(_) => self.settle_single(name),
         }
     }
@@ -280,7 +280,7 @@ impl<'a> Planner<'a> {
         let places = self.view.places(name).into_iter().filter(|(_, m)| there(m));
         let (present, absent): (Vec<_>, Vec<_>) = places.partition(|(_, m)| m.is_present());
         let stays = present.iter().find(|(id, _)| self.may_stay(name, id).is_none());
-        if let Some((id, machine)) = stays.or(absent.first().filter(|_| present.is_empty())) {
+        if let Some((id, machine)) = stays.or_else(|| absent.first().filter(|_| present.is_empty())) {
             let reason = "runs there already".to_owned();
             self.draft(name).schedule(Placement {
                 machine: **id,
@@ -441,7 +441,7 @@ impl<'a> Planner<'a> {
     fn spread_globals(&mut self) {
         let cluster = self.cluster();
         for name in cluster.units.keys() {
-            let Aim::Everywhere(_) = self.aim(name) else {
+            let Aim::Everywhere = self.aim(name) else {
                 continue;
             };
             let mut anywhere = false;
