@@ -85,7 +85,7 @@ impl EtcdRegistry {
         let tries = self.endpoints.len().max(TRIES);
         let mut backoff = self.backoff();
         for _ in 1..tries {
-            let (failure, all_tried) = match self.ask_once(&ask).await {
+            let (failure, all_tried) = match self.ask_once(again, &ask).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -101,12 +101,13 @@ impl EtcdRegistry {
                 sleep(backoff.pause()).await;
             }
         }
-        self.ask_once(&ask).await.map_err(|(failure, _)| failure)
+        self.ask_once(again, &ask).await.map_err(|(failure, _)| failure)
     }
 
     /// One attempt; with a failure, whether every endpoint has failed by now.
     async fn ask_once<T, F>(
         &self,
+        again: Again,
         ask: impl Fn(Arc<Connection>) -> F + Send + Sync,
     ) -> Result<T, (Failure, bool)>
     where
@@ -118,13 +119,22 @@ impl EtcdRegistry {
             .connection()
             .await
             .map_err(|failure| (failure, true))?;
-        let failure = match timeout(CALL_TIMEOUT, ask(connection.clone())).await {
-            Ok(Ok(answer)) => {
-                self.endpoints.worked(&connection);
-                return Ok(answer);
+        let answer = timeout(CALL_TIMEOUT, ask(connection.clone()));
+        let failure = tokio::select! {
+            biased;
+            answer = answer => match answer {
+                Ok(Ok(answer)) => {
+                    self.endpoints.worked(&connection);
+                    return Ok(answer);
+                }
+                Ok(Err(error)) => Failure::new(&connection.url, error),
+                Err(_) => no_answer(&connection, CALL_TIMEOUT),
+            },
+            // Another call has found the endpoint dead. What may be asked elsewhere need not wait for it; what may
+            // not still hopes for the answer.
+            () = connection.left.cancelled(), if again == Again::Harmless => {
+                Failure::InDoubt(format!("{} was given up for another endpoint", connection.url))
             }
-            Ok(Err(error)) => Failure::new(&connection.url, error),
-            Err(_) => no_answer(&connection, CALL_TIMEOUT),
         };
         Err(self.blame(&connection, failure))
     }
