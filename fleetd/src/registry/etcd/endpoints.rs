@@ -138,11 +138,16 @@ impl Endpoints {
         })
     }
 
-    /// Something was answered through `connection`.
+    /// Something was answered through `connection`. A late answer from an endpoint that was given up says nothing about
+    /// the one in use.
     pub(super) fn worked(self: &Arc<Self>, connection: &Arc<Connection>) {
         let first = !connection.worked.swap(true, Ordering::Relaxed);
         let mut state = self.state();
-        if !first && !state.lost && state.tried.is_empty() {
+        let in_use = state
+            .connection
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, connection));
+        if !in_use || (!first && !state.lost && state.tried.is_empty()) {
             return;
         }
         state.tried.clear();
@@ -182,6 +187,7 @@ impl Endpoints {
             else {
                 return false;
             };
+            let error = error.strip_prefix(url).unwrap_or(error).trim_start_matches(": ");
             tracing::warn!(endpoint = url, error, "lost etcd");
         }
         state.tried.insert(url.to_owned());

@@ -20,6 +20,8 @@ pub(super) enum Failure {
     NoSuchLease,
     /// etcd answered that the revision is gone.
     Compacted,
+    /// etcd answered with more than is taken.
+    TooLarge(String),
 }
 
 impl Failure {
@@ -32,6 +34,10 @@ impl Failure {
     pub(super) fn of_read(self) -> RegistryError {
         match self {
             Self::Unreached(text) | Self::InDoubt(text) => RegistryError::Unavailable(text),
+            // The next attempt asks for a later one.
+            Self::Compacted => {
+                RegistryError::Unavailable("the history to read from is gone meanwhile".to_owned())
+            }
             other => other.into_answer(),
         }
     }
@@ -47,9 +53,9 @@ impl Failure {
 
     fn into_answer(self) -> RegistryError {
         RegistryError::Refused(match self {
-            Self::Unreached(text) | Self::InDoubt(text) | Self::Refused(text) => text,
+            Self::Unreached(text) | Self::InDoubt(text) | Self::Refused(text) | Self::TooLarge(text) => text,
             Self::NoSuchLease => "there is no such lease".to_owned(),
-            Self::Compacted => "the revision to read at was compacted meanwhile".to_owned(),
+            Self::Compacted => "the revision is compacted".to_owned(),
         })
     }
 
@@ -82,7 +88,7 @@ impl Failure {
             Code::NotFound if said == "requested lease not found" => Self::NoSuchLease,
             // etcd and the decoder on our side use the same code for different things.
             Code::OutOfRange if said.contains("compacted") => Self::Compacted,
-            Code::OutOfRange if said.contains("decoded message length too large") => Self::Refused(format!(
+            Code::OutOfRange if said.contains("decoded message length too large") => Self::TooLarge(format!(
                 "{endpoint}: the answer is larger than {} MiB",
                 MAX_MESSAGE_BYTES >> 20
             )),
