@@ -8,17 +8,26 @@ use lab::printer::Printer;
 use crate::harness::{Scenario, fresh};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    let images = || Options { images: true, ..Options::default() };
+    let images = || Options {
+        images: true,
+        ..Options::default()
+    };
     vec![
-        fresh("job::docker_containers_survive_the_loss_of_a_machine", images(), |cluster| {
-            survives(cluster, Runtime::Docker)
-        }),
-        fresh("job::podman_containers_survive_the_loss_of_a_machine", images(), |cluster| {
-            survives(cluster, Runtime::Podman)
-        }),
-        fresh("job::plain_processes_survive_the_loss_of_a_machine", Options::default(), |cluster| {
-            survives(cluster, Runtime::Process)
-        }),
+        fresh(
+            "job::docker_containers_survive_the_loss_of_a_machine",
+            images(),
+            |cluster| survives(cluster, Runtime::Docker),
+        ),
+        fresh(
+            "job::podman_containers_survive_the_loss_of_a_machine",
+            images(),
+            |cluster| survives(cluster, Runtime::Podman),
+        ),
+        fresh(
+            "job::plain_processes_survive_the_loss_of_a_machine",
+            Options::default(),
+            |cluster| survives(cluster, Runtime::Process),
+        ),
     ]
 }
 

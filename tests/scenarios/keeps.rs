@@ -16,11 +16,27 @@ const SOON: Duration = Duration::from_secs(10);
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let three = Options::default;
     vec![
-        shared("keeps::a_restart_and_a_crash_of_fleetd_touch_no_unit", three(), restart_and_crash),
-        shared("keeps::a_minute_without_etcd_touches_no_unit", three(), minute_without_etcd),
+        shared(
+            "keeps::a_restart_and_a_crash_of_fleetd_touch_no_unit",
+            three(),
+            restart_and_crash,
+        ),
+        shared(
+            "keeps::a_minute_without_etcd_touches_no_unit",
+            three(),
+            minute_without_etcd,
+        ),
         shared("keeps::stopping_etcd_is_not_leaving", three(), stop_etcd),
-        fresh("keeps::stopping_fleet_moves_its_units_one_copy_at_a_time", three(), leave),
-        fresh("keeps::a_machine_cut_off_and_healed_keeps_what_is_its_own", three(), cut_and_healed),
+        fresh(
+            "keeps::stopping_fleet_moves_its_units_one_copy_at_a_time",
+            three(),
+            leave,
+        ),
+        fresh(
+            "keeps::a_machine_cut_off_and_healed_keeps_what_is_its_own",
+            three(),
+            cut_and_healed,
+        ),
     ]
 }
 
@@ -36,7 +52,11 @@ fn fill(cluster: &Cluster) -> Result<Vec<String>> {
     for unit in &units {
         cluster.unit_file(1, unit, SERVICE)?;
     }
-    cluster.unit_file(1, "keepall.service", &format!("{SERVICE}[X-Fleet]\nGlobal=true\n"))?;
+    cluster.unit_file(
+        1,
+        "keepall.service",
+        &format!("{SERVICE}[X-Fleet]\nGlobal=true\n"),
+    )?;
     cluster.unit_file(1, "once.service", ONESHOT)?;
     units.push("keepall.service".to_owned());
     let names: Vec<&str> = units.iter().map(String::as_str).collect();
@@ -48,7 +68,9 @@ fn fill(cluster: &Cluster) -> Result<Vec<String>> {
 
 fn empty(cluster: &Cluster, units: &[String]) -> Result<()> {
     let names: Vec<&str> = units.iter().map(String::as_str).collect();
-    cluster.fleet_ok(1, &[&["destroy"], names.as_slice()].concat()).map(drop)
+    cluster
+        .fleet_ok(1, &[&["destroy"], names.as_slice()].concat())
+        .map(drop)
 }
 
 /// The main process of every unit on every machine, and how often the oneshot ran.
@@ -62,7 +84,11 @@ fn running(cluster: &Cluster, units: &[String]) -> Result<(BTreeMap<(usize, Stri
                 pids.insert((number, unit.clone()), pid);
             }
         }
-        runs += cluster.exec(number, &["cat", "/root/once.log"])?.stdout.lines().count();
+        runs += cluster
+            .exec(number, &["cat", "/root/once.log"])?
+            .stdout
+            .lines()
+            .count();
     }
     Ok((pids, runs))
 }
@@ -95,13 +121,22 @@ fn minute_without_etcd(cluster: &Cluster) -> Result<()> {
         cluster.run(number, &["systemctl", "stop", cluster.etcd_unit(number)])?;
     }
     let output = cluster.fleet(1, &["list-units"])?;
-    ensure!(output.code == Some(1) && output.stderr.contains("etcd"), "no word of etcd: {output:?}");
+    ensure!(
+        output.code == Some(1) && output.stderr.contains("etcd"),
+        "no word of etcd: {output:?}"
+    );
     std::thread::sleep(Duration::from_secs(60));
     let meanwhile = running(cluster, &units)?;
     ensure!(meanwhile == before, "before {before:?}, meanwhile {meanwhile:?}");
     let starting: Vec<_> = cluster
         .members()
-        .map(|n| cluster.machine(n)?.command(&["systemctl", "start", cluster.etcd_unit(n)])?.spawn().map_err(Into::into))
+        .map(|n| {
+            cluster
+                .machine(n)?
+                .command(&["systemctl", "start", cluster.etcd_unit(n)])?
+                .spawn()
+                .map_err(Into::into)
+        })
         .collect::<Result<_>>()?;
     for mut child in starting {
         ensure!(child.wait()?.success(), "etcd did not start");
@@ -109,16 +144,23 @@ fn minute_without_etcd(cluster: &Cluster) -> Result<()> {
     cluster.etcd_leader()?;
     let back = Instant::now();
     cluster.unit_file(1, "after.service", SERVICE)?;
-    wait_until("the first start after the outage", Duration::from_secs(20), || {
-        let output = cluster.fleet(1, &["start", "after.service"])?;
-        seen(output.success(), || output.stderr.clone())
-    })?;
+    wait_until(
+        "the first start after the outage",
+        Duration::from_secs(20),
+        || {
+            let output = cluster.fleet(1, &["start", "after.service"])?;
+            seen(output.success(), || output.stderr.clone())
+        },
+    )?;
     let accepted = back.elapsed();
     cluster.wait_for_machines(1, 3)?;
     std::thread::sleep(TTL + Duration::from_secs(3));
     let after = running(cluster, &units)?;
     ensure!(after == before, "before {before:?}, after {after:?}");
-    ensure!(accepted < Duration::from_secs(20), "the first start took {accepted:?}");
+    ensure!(
+        accepted < Duration::from_secs(20),
+        "the first start took {accepted:?}"
+    );
     empty(cluster, &units)?;
     empty(cluster, &["after.service".to_owned()])
 }
@@ -160,7 +202,11 @@ fn leave(cluster: &Cluster) -> Result<()> {
     };
     // Machines share the host's clock.
     let (end, begin) = (time(home, "/root/end")?, time(next, "/root/begin")?);
-    ensure!(begin > end, "the new copy began {:.3} s before the old one had ended", end - begin);
+    ensure!(
+        begin > end,
+        "the new copy began {:.3} s before the old one had ended",
+        end - begin
+    );
     let left = cluster.exec(home, &["ls", "/run/fleet/units"])?;
     ensure!(left.stdout.trim().is_empty(), "left behind: {}", left.stdout);
     cluster.run(home, &["systemctl", "start", "fleet.service"])?;
@@ -169,16 +215,26 @@ fn leave(cluster: &Cluster) -> Result<()> {
 
 fn cut_and_healed(cluster: &Cluster) -> Result<()> {
     cluster.wait_for_machines(1, 3)?;
-    cluster.unit_file(1, "everywhere.service", &format!("{SERVICE}[X-Fleet]\nGlobal=true\n"))?;
+    cluster.unit_file(
+        1,
+        "everywhere.service",
+        &format!("{SERVICE}[X-Fleet]\nGlobal=true\n"),
+    )?;
     let third = cluster.machine(3)?.id();
-    cluster.unit_file(1, "pinned.service", &format!("{SERVICE}[X-Fleet]\nMachineID={third}\n"))?;
+    cluster.unit_file(
+        1,
+        "pinned.service",
+        &format!("{SERVICE}[X-Fleet]\nMachineID={third}\n"),
+    )?;
     cluster.fleet_ok(1, &["start", "everywhere.service", "pinned.service"])?;
     // One on each machine, so one of them is on the third.
     let movers: Vec<String> = (1..=3).map(|n| format!("mover@{n}.service")).collect();
     cluster.unit_file(1, "mover@.service", SERVICE)?;
     let names: Vec<&str> = movers.iter().map(String::as_str).collect();
     cluster.fleet_ok(1, &[&["start"], names.as_slice()].concat())?;
-    let mut on_third = movers.iter().filter(|unit| cluster.home(1, unit).is_ok_and(|home| home == 3));
+    let mut on_third = movers
+        .iter()
+        .filter(|unit| cluster.home(1, unit).is_ok_and(|home| home == 3));
     let mover = on_third.next().context("no unit on machine 3")?.clone();
     cluster.wait_active(1, "everywhere.service", &[1, 2, 3], SOON)?;
     let pid = |unit: &str| cluster.main_pid(3, unit);
@@ -192,7 +248,10 @@ fn cut_and_healed(cluster: &Cluster) -> Result<()> {
         seen(on.len() == 1 && on != [3], || format!("{on:?}"))
     })?;
     std::thread::sleep((TTL * 2).saturating_sub(cut.elapsed()));
-    ensure!([pid("everywhere.service")?, pid("pinned.service")?, pid(&mover)?] == before, "touched while cut off");
+    ensure!(
+        [pid("everywhere.service")?, pid("pinned.service")?, pid(&mover)?] == before,
+        "touched while cut off"
+    );
     cluster.machine(3)?.heal()?;
     wait_until("the old copy to end", Duration::from_secs(60), || {
         let old = pid(&mover)?;
@@ -201,6 +260,9 @@ fn cut_and_healed(cluster: &Cluster) -> Result<()> {
         seen(old.is_none(), || format!("pid {old:?}"))
     })?;
     cluster.wait_for_machines(1, 3)?;
-    ensure!([pid("everywhere.service")?, pid("pinned.service")?] == before[..2], "restarted after the cut");
+    ensure!(
+        [pid("everywhere.service")?, pid("pinned.service")?] == before[..2],
+        "restarted after the cut"
+    );
     cluster.wait_active(1, "everywhere.service", &[1, 2, 3], SOON)
 }

@@ -16,27 +16,47 @@ use lab::wait::{Seen, wait_until};
 use crate::harness::{Scenario, shared};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    let three = || Options { fleet: false, ..Options::default() };
+    let three = || Options {
+        fleet: false,
+        ..Options::default()
+    };
     vec![
-        shared("registry::etcd_3_5_with_three_members_keeps_the_contract", three(), |cluster| {
-            let members: Vec<String> =
-                cluster.machines().iter().map(|machine| format!("http://{}:2379", machine.address())).collect();
-            hold(&members)
-        }),
-        shared("registry::the_hosts_etcd_alone_keeps_the_contract", three(), |_| {
-            let alone = Alone::start()?;
-            hold(std::slice::from_ref(&alone.address))
-        }),
+        shared(
+            "registry::etcd_3_5_with_three_members_keeps_the_contract",
+            three(),
+            |cluster| {
+                let members: Vec<String> = cluster
+                    .machines()
+                    .iter()
+                    .map(|machine| format!("http://{}:2379", machine.address()))
+                    .collect();
+                hold(&members)
+            },
+        ),
+        shared(
+            "registry::the_hosts_etcd_alone_keeps_the_contract",
+            three(),
+            |_| {
+                let alone = Alone::start()?;
+                hold(std::slice::from_ref(&alone.address))
+            },
+        ),
     ]
 }
 
 /// Every case, each on a connection and a prefix of its own.
 fn hold(servers: &[String]) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let first = servers.first().context("no server")?.clone();
     let mut broken = Vec::new();
     for (index, (name, case)) in contract::cases().into_iter().enumerate() {
-        let config = EtcdConfig { servers: servers.to_vec(), ..EtcdConfig::default() };
+        let config = EtcdConfig {
+            servers: servers.to_vec(),
+            ..EtcdConfig::default()
+        };
         let endpoint = first.clone();
         let compact: Compact = Arc::new(move |revision| {
             let endpoint = endpoint.clone();
@@ -52,13 +72,23 @@ fn hold(servers: &[String]) -> Result<()> {
         });
         let outcome = runtime.block_on(async {
             let registry = EtcdRegistry::connect(config).map_err(|e| anyhow!("{e}"))?;
-            case(Subject::new(Arc::new(registry), compact, format!("/contract/{index}/"))).await
+            case(Subject::new(
+                Arc::new(registry),
+                compact,
+                format!("/contract/{index}/"),
+            ))
+            .await
         });
         if let Err(error) = outcome {
             broken.push(format!("{name}: {error:#}"));
         }
     }
-    ensure!(broken.is_empty(), "{} promises are broken:\n  {}", broken.len(), broken.join("\n  "));
+    ensure!(
+        broken.is_empty(),
+        "{} promises are broken:\n  {}",
+        broken.len(),
+        broken.join("\n  ")
+    );
     Ok(())
 }
 
@@ -76,14 +106,28 @@ impl Alone {
         let etcd = Command::new("etcd")
             .args(["--name", "alone", "--data-dir"])
             .arg(&data)
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
             .args(["--initial-cluster", &format!("alone={peer}")])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .context("cannot run etcd: apt-get install etcd-server")?;
-        let alone = Self { address: client, etcd, data };
+        let alone = Self {
+            address: client,
+            etcd,
+            data,
+        };
         wait_until("etcd to answer", Duration::from_secs(20), || {
             let health = Command::new("etcdctl")
                 .env("ETCDCTL_API", "3")

@@ -48,25 +48,43 @@ fn start(fleet: &Fleet, printer: &Printer) -> Result<()> {
     let by_fleet = printer.step(format!("fleetctl start, {STARTS} times, on 3 machines"), |_| {
         times(&cluster, "f", |name| {
             cluster.unit_file(1, name, PLAIN)?;
-            Ok(vec!["fleetctl".to_owned(), "start".to_owned(), format!("{}/{name}", crate::fleetctl::UNITS)])
+            Ok(vec![
+                "fleetctl".to_owned(),
+                "start".to_owned(),
+                format!("{}/{name}", crate::fleetctl::UNITS),
+            ])
         })
     })?;
-    printer.result(&format!("start of one new unit     median    worst   ({STARTS} of each)"));
+    printer.result(&format!(
+        "start of one new unit     median    worst   ({STARTS} of each)"
+    ));
     printer.result(&format!("  systemctl start      {}", row(&by_systemd)));
-    printer.result(&format!("  fleetctl start       {}   allowed: 100 ms median, 250 ms worst", row(&by_fleet)));
+    printer.result(&format!(
+        "  fleetctl start       {}   allowed: 100 ms median, 250 ms worst",
+        row(&by_fleet)
+    ));
     Ok(())
 }
 
 /// Times the command for each of some units, in the machine itself: entering it from the host is not part of it.
-fn times(cluster: &Cluster, prefix: &str, command: impl Fn(&str) -> Result<Vec<String>>) -> Result<Vec<Duration>> {
+fn times(
+    cluster: &Cluster,
+    prefix: &str,
+    command: impl Fn(&str) -> Result<Vec<String>>,
+) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
     for n in 0..=STARTS {
         let name = format!("{prefix}{n}.service");
         let words = command(&name)?;
-        let script = "begin=$(date +%s%N); \"$@\" >/dev/null || exit; end=$(date +%s%N); echo $((end - begin))";
+        let script =
+            "begin=$(date +%s%N); \"$@\" >/dev/null || exit; end=$(date +%s%N); echo $((end - begin))";
         let mut line = vec!["sh", "-c", script, "sh"];
         line.extend(words.iter().map(String::as_str));
-        let nanos: u64 = cluster.run(1, &line)?.trim().parse().context("no time was printed")?;
+        let nanos: u64 = cluster
+            .run(1, &line)?
+            .trim()
+            .parse()
+            .context("no time was printed")?;
         times.push(Duration::from_nanos(nanos));
     }
     times.remove(0);
@@ -76,13 +94,20 @@ fn times(cluster: &Cluster, prefix: &str, command: impl Fn(&str) -> Result<Vec<S
 
 fn row(sorted: &[Duration]) -> String {
     let millis = |d: Option<&Duration>| d.map_or(0.0, |d| d.as_secs_f64() * 1000.0);
-    format!("{:6.1} ms {:6.1} ms", millis(sorted.get(sorted.len() / 2)), millis(sorted.last()))
+    format!(
+        "{:6.1} ms {:6.1} ms",
+        millis(sorted.get(sorted.len() / 2)),
+        millis(sorted.last())
+    )
 }
 
 fn rescue(fleet: &Fleet, printer: &Printer) -> Result<()> {
     let mut rescues: Vec<Rescue> = Vec::new();
     for leader_too in [false, true] {
-        let options = Options { images: true, ..Options::default() };
+        let options = Options {
+            images: true,
+            ..Options::default()
+        };
         let cluster = Cluster::fresh(options, Some(fleet), printer)?;
         cluster.wait_for_machines(1, 3)?;
         let homes = job::start(&cluster, Runtime::Docker, printer)?;
@@ -93,7 +118,11 @@ fn rescue(fleet: &Fleet, printer: &Printer) -> Result<()> {
     }
     printer.result("machine killed -> its unit answers from another machine");
     for rescue in &rescues {
-        let which = if rescue.held_etcd_leader { "held etcd's leader  " } else { "without etcd's leader" };
+        let which = if rescue.held_etcd_leader {
+            "held etcd's leader  "
+        } else {
+            "without etcd's leader"
+        };
         let (took, allowed) = (rescue.took.as_secs_f64(), rescue.allowed().as_secs());
         printer.result(&format!("  {which:22} {took:5.1} s   allowed: {allowed} s"));
     }

@@ -12,10 +12,12 @@ pub fn run(options: Options, printer: &Printer) -> Result<()> {
     let with_fleet = options.fleet;
     let cluster = cli::start(options, printer)?;
     printer.step("etcd answers on 127.0.0.1 of every machine", |_| {
-        cluster
-            .machines()
-            .iter()
-            .try_for_each(|machine| cluster.etcdctl(machine.number(), &["endpoint", "health"])?.ok().map(drop))
+        cluster.machines().iter().try_for_each(|machine| {
+            cluster
+                .etcdctl(machine.number(), &["endpoint", "health"])?
+                .ok()
+                .map(drop)
+        })
     })?;
     if with_fleet {
         story(&cluster, printer)?;
@@ -28,7 +30,9 @@ pub fn run(options: Options, printer: &Printer) -> Result<()> {
 
 fn story(cluster: &Cluster, printer: &Printer) -> Result<()> {
     let count = cluster.machines().len();
-    printer.step(format!("fleetctl list-machines shows {count}"), |_| cluster.wait_for_machines(1, count))?;
+    printer.step(format!("fleetctl list-machines shows {count}"), |_| {
+        cluster.wait_for_machines(1, count)
+    })?;
     printer.note(cluster.fleet_ok(1, &["list-machines"])?.trim_end());
     let homes = job::start(cluster, Runtime::Docker, printer)?;
     printer.note(cluster.fleet_ok(1, &["list-units"])?.trim_end());

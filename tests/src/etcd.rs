@@ -104,10 +104,18 @@ impl Cluster {
         if leader == number {
             return Ok(());
         }
-        let answer = self.etcdctl(number, &["endpoint", "status", "--write-out=json"])?.ok()?;
+        let answer = self
+            .etcdctl(number, &["endpoint", "status", "--write-out=json"])?
+            .ok()?;
         let endpoints: Vec<Endpoint> = serde_json::from_str(&answer).context("cannot understand etcdctl")?;
-        let member = endpoints.first().context("etcdctl speaks of no endpoint")?.status.header.member_id;
-        self.etcdctl(leader, &["move-leader", &format!("{member:x}")])?.ok()?;
+        let member = endpoints
+            .first()
+            .context("etcdctl speaks of no endpoint")?
+            .status
+            .header
+            .member_id;
+        self.etcdctl(leader, &["move-leader", &format!("{member:x}")])?
+            .ok()?;
         wait_until("etcd to have moved its leader", Duration::from_secs(15), || {
             let leader = self.etcd_leader()?;
             seen(leader == number, || format!("machine {leader} leads"))

@@ -72,21 +72,32 @@ impl Rescue {
 
 /// Starts both servers, and sees them answer, each from its own machine.
 pub fn start(cluster: &Cluster, runtime: Runtime, printer: &Printer) -> Result<Homes> {
-    printer.step(format!("start {} and {}", runtime.unit(1), runtime.unit(2)), |_| {
-        cluster.example(1, runtime.template())?;
-        cluster.fleet_ok(1, &["submit", runtime.template()])?;
-        cluster.fleet_ok(1, &["start", &runtime.unit(1), &runtime.unit(2)]).map(drop)
-    })?;
+    printer.step(
+        format!("start {} and {}", runtime.unit(1), runtime.unit(2)),
+        |_| {
+            cluster.example(1, runtime.template())?;
+            cluster.fleet_ok(1, &["submit", runtime.template()])?;
+            cluster
+                .fleet_ok(1, &["start", &runtime.unit(1), &runtime.unit(2)])
+                .map(drop)
+        },
+    )?;
     let [first, second] = [1, 2].map(|n| cluster.home(1, &runtime.unit(n)));
-    let homes = Homes { first: first?, second: second? };
+    let homes = Homes {
+        first: first?,
+        second: second?,
+    };
     ensure!(homes.first != homes.second, "both run on machine {}", homes.first);
     for (number, home) in [(1, homes.first), (2, homes.second)] {
-        printer.step(format!("{} answers from machine {home}", runtime.unit(number)), |_| {
-            let answer = cluster.wait_http(home, PORT, Duration::from_secs(30))?;
-            let name = cluster.machine(home)?.hostname().to_owned();
-            ensure!(answer.trim() == name, "answered {answer:?}, not {name:?}");
-            Ok(())
-        })?;
+        printer.step(
+            format!("{} answers from machine {home}", runtime.unit(number)),
+            |_| {
+                let answer = cluster.wait_http(home, PORT, Duration::from_secs(30))?;
+                let name = cluster.machine(home)?.hostname().to_owned();
+                ensure!(answer.trim() == name, "answered {answer:?}, not {name:?}");
+                Ok(())
+            },
+        )?;
     }
     Ok(homes)
 }
@@ -95,21 +106,38 @@ pub fn start(cluster: &Cluster, runtime: Runtime, printer: &Printer) -> Result<H
 /// not notice.
 pub fn lose(cluster: &Cluster, runtime: Runtime, homes: Homes, printer: &Printer) -> Result<Rescue> {
     let untouched = runtime.unit(2);
-    let before = cluster.main_pid(homes.second, &untouched)?.context("it has no main process")?;
+    let before = cluster
+        .main_pid(homes.second, &untouched)?
+        .context("it has no main process")?;
     let home = (1..=cluster.machines().len())
         .find(|n| ![homes.first, homes.second].contains(n))
         .context("there is no third machine")?;
     let held_etcd_leader = cluster.etcd_leader()? == homes.first;
-    let what = if held_etcd_leader { "which holds etcd's leader" } else { "which does not hold etcd's leader" };
+    let what = if held_etcd_leader {
+        "which holds etcd's leader"
+    } else {
+        "which does not hold etcd's leader"
+    };
     let rescue = printer.step(
-        format!("cut the power of machine {}, {what}; {} answers from machine {home}", homes.first, runtime.unit(1)),
+        format!(
+            "cut the power of machine {}, {what}; {} answers from machine {home}",
+            homes.first,
+            runtime.unit(1)
+        ),
         |_| {
             let cut = Instant::now();
             cluster.machine(homes.first)?.kill()?;
             let answer = cluster.wait_http(home, PORT, TTL * 4)?;
             let took = cut.elapsed();
-            ensure!(answer.trim() == cluster.machine(home)?.hostname(), "answered {answer:?}");
-            Ok(Rescue { held_etcd_leader, took, home })
+            ensure!(
+                answer.trim() == cluster.machine(home)?.hostname(),
+                "answered {answer:?}"
+            );
+            Ok(Rescue {
+                held_etcd_leader,
+                took,
+                home,
+            })
         },
     )?;
     printer.note(&format!(
@@ -120,7 +148,10 @@ pub fn lose(cluster: &Cluster, runtime: Runtime, homes: Homes, printer: &Printer
         (rescue.allowed() - TTL).as_secs(),
     ));
     let after = cluster.main_pid(homes.second, &untouched)?;
-    ensure!(after == Some(before), "{untouched} had main process {before}, now {after:?}");
+    ensure!(
+        after == Some(before),
+        "{untouched} had main process {before}, now {after:?}"
+    );
     printer.note(&format!("  {untouched} kept its main process {before}"));
     Ok(rescue)
 }

@@ -81,9 +81,10 @@ impl Unit {
     /// Takes in what the registry says now.
     pub(crate) fn told(&mut self, assigned: Option<(Option<Assignment>, Revision)>, order: Order) {
         if self.revision() != assigned.as_ref().map_or(0, |(_, r)| *r) {
-            // Another order is another chance.
+            // Another order is another chance, and what stood in the way of the last one says nothing about this one.
             self.retry_at = None;
             self.failures = 0;
+            self.problem = None;
             if matches!(&order, Order::Run(a) if a.phase == Phase::Run) {
                 self.refused = None;
             }
@@ -137,6 +138,8 @@ impl Unit {
         }
         match (&self.held, assigned) {
             (Some(_), _) if self.status.is_none() => Say::Nothing,
+            // A start that systemd has queued and not begun would read like a unit that has finished.
+            (Some(_), _) if self.work.is_some() && self.is_down() => Say::Nothing,
             (Some(_), _) => Say::This(Some(self.state(Hold::Held))),
             (None, Some(a)) if a.phase == Phase::Release && self.order != Order::Keep => {
                 Say::This(Some(self.state(Hold::Gone)))
@@ -146,6 +149,10 @@ impl Unit {
             (None, None) if self.assigned.is_some() => Say::Nothing,
             (None, None) => Say::This(None),
         }
+    }
+
+    fn is_down(&self) -> bool {
+        self.status.as_ref().is_none_or(|s| s.active == "inactive")
     }
 
     fn state(&self, hold: Hold) -> State {

@@ -171,10 +171,14 @@ impl Follower {
                     revision = batch.revision;
                     self.translate(&batch).await
                 }
-                // Ends the stream: the client comes back with the last revision it has.
+                Err(error) => Err(error),
+            };
+            let events = match events {
+                Ok(events) => events,
+                // Rather no stream than one with a gap: the client comes back and looks anew.
                 Err(error) => return tracing::debug!(%error, "ended an event stream"),
             };
-            for event in events.unwrap_or_default() {
+            for event in events {
                 if sender.send((revision, event)).await.is_err() {
                     return;
                 }

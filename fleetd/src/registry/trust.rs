@@ -36,7 +36,7 @@ pub enum Doubt {
     #[error(
         "the registry holds {}, this machine joined cluster {had}: it was wiped or is another one; \
          every unit is kept as it is and none is started, until `fleetctl recover`",
-        found.as_ref().map_or("no cluster".to_owned(), |f| format!("cluster {f}"))
+        found.as_ref().map_or_else(|| "no cluster".to_owned(), |f| format!("cluster {f}"))
     )]
     OtherCluster {
         /// The uuid that was joined.
