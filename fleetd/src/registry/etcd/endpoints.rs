@@ -126,7 +126,7 @@ impl Endpoints {
                 return Ok(connection);
             }
             Ok(Err(error)) => Failure::new(&url, error),
-            Err(_) => Failure::Unreached(format!("{url}: no answer within {CALL_TIMEOUT:?}")),
+            Err(_) => Failure::no_answer(&url, CALL_TIMEOUT),
         };
         if failure.blames_endpoint() {
             self.give_up(&mut self.state(), &url, &failure);
@@ -183,12 +183,7 @@ impl Endpoints {
 
     fn give_up(&self, state: &mut State, url: &str, failure: &Failure) -> bool {
         if !std::mem::replace(&mut state.lost, true) {
-            let (Failure::Unreached(error) | Failure::InDoubt(error) | Failure::Refused(error)) = failure
-            else {
-                return false;
-            };
-            let error = error.strip_prefix(url).unwrap_or(error).trim_start_matches(": ");
-            tracing::warn!(endpoint = url, error, "lost etcd");
+            tracing::warn!(endpoint = url, error = failure.reason(url), "lost etcd");
         }
         state.tried.insert(url.to_owned());
         let untried = state

@@ -1,6 +1,7 @@
 //! What a failed call means: may it be sent again, may it have had an effect, and what is said about it in one line.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use tonic::{Code, ConnectError, Status};
 
@@ -57,6 +58,27 @@ impl Failure {
             Self::NoSuchLease => "there is no such lease".to_owned(),
             Self::Compacted => "the revision is compacted".to_owned(),
         })
+    }
+
+    /// No connection was to be had in time.
+    pub(super) fn no_connection(within: Duration) -> Self {
+        Self::Unreached(format!("no connection within {within:?}"))
+    }
+
+    /// The endpoint was asked and kept silent.
+    pub(super) fn no_answer(endpoint: &str, within: Duration) -> Self {
+        Self::InDoubt(format!("{endpoint}: no answer within {within:?}"))
+    }
+
+    /// What it was, without the endpoint's address that it begins with.
+    pub(super) fn reason(&self, endpoint: &str) -> &str {
+        match self {
+            Self::Unreached(text) | Self::InDoubt(text) | Self::Refused(text) | Self::TooLarge(text) => text
+                .strip_prefix(endpoint)
+                .map_or(text, |rest| rest.trim_start_matches(": ")),
+            Self::NoSuchLease => "no such lease",
+            Self::Compacted => "compacted",
+        }
     }
 
     /// What `error` of a call to `endpoint` means.

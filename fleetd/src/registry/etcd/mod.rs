@@ -114,11 +114,11 @@ impl EtcdRegistry {
         F: Future<Output = Result<T, Error>> + Send,
         T: Send,
     {
-        let connection = self
-            .endpoints
-            .connection()
-            .await
-            .map_err(|failure| (failure, true))?;
+        // With a user to authenticate, callers wait here for one another.
+        let connection = match timeout(CALL_TIMEOUT, self.endpoints.connection()).await {
+            Ok(connection) => connection.map_err(|failure| (failure, true))?,
+            Err(_) => return Err((Failure::no_connection(CALL_TIMEOUT), true)),
+        };
         let answer = timeout(CALL_TIMEOUT, ask(connection.clone()));
         let failure = tokio::select! {
             biased;
@@ -128,7 +128,7 @@ impl EtcdRegistry {
                     return Ok(answer);
                 }
                 Ok(Err(error)) => Failure::new(&connection.url, error),
-                Err(_) => no_answer(&connection, CALL_TIMEOUT),
+                Err(_) => Failure::no_answer(&connection.url, CALL_TIMEOUT),
             },
             // Another call has found the endpoint dead. What may be asked elsewhere need not wait for it; what may
             // not still hopes for the answer.
@@ -162,10 +162,6 @@ enum Again {
     Harmless,
     /// The caller has to find out first.
     Never,
-}
-
-fn no_answer(connection: &Connection, within: Duration) -> Failure {
-    Failure::InDoubt(format!("{}: no answer within {within:?}", connection.url))
 }
 
 fn seconds(ttl: Duration) -> i64 {
@@ -244,10 +240,7 @@ impl Registry for EtcdRegistry {
         loop {
             let connecting = timeout_at(until, self.endpoints.connection()).await;
             let (failure, all_tried) = match connecting {
-                Err(_) => (
-                    Failure::Unreached(format!("no connection within {deadline:?}")),
-                    true,
-                ),
+                Err(_) => (Failure::no_connection(deadline), true),
                 Ok(Err(failure)) => (failure, true),
                 Ok(Ok(connection)) => match timeout_at(until, self.renewals.renew(&connection, id)).await {
                     Ok(Ok(lease)) => {
@@ -255,7 +248,7 @@ impl Registry for EtcdRegistry {
                         return Ok(lease);
                     }
                     Ok(Err(error)) => self.blame(&connection, Failure::new(&connection.url, error)),
-                    Err(_) => self.blame(&connection, no_answer(&connection, deadline)),
+                    Err(_) => self.blame(&connection, Failure::no_answer(&connection.url, deadline)),
                 },
             };
             let pause = if all_tried {
