@@ -73,8 +73,10 @@ fn empty(cluster: &Cluster, units: &[String]) -> Result<()> {
         .map(drop)
 }
 
-/// The main process of every unit on every machine, and how often the oneshot ran.
-fn running(cluster: &Cluster, units: &[String]) -> Result<(BTreeMap<(usize, String), i32>, usize)> {
+/// Main processes by machine and unit, and how often the oneshot ran.
+type Running = (BTreeMap<(usize, String), i32>, usize);
+
+fn running(cluster: &Cluster, units: &[String]) -> Result<Running> {
     let mut pids = BTreeMap::new();
     let mut runs = 0;
     for machine in cluster.machines().iter().filter(|m| m.is_running()) {

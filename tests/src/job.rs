@@ -93,7 +93,7 @@ pub fn start(cluster: &Cluster, runtime: Runtime, printer: &Printer) -> Result<H
             format!("{} answers from machine {home}", runtime.unit(number)),
             |_| {
                 let answer = cluster.wait_http(home, PORT, Duration::from_secs(30))?;
-                let name = cluster.machine(home)?.hostname().to_owned();
+                let name = cluster.machine(home)?.hostname();
                 ensure!(answer.trim() == name, "answered {answer:?}, not {name:?}");
                 Ok(())
             },
