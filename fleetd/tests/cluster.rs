@@ -1,5 +1,9 @@
 //! Whole-cluster behaviour, in virtual time: what a user would see of agents and engine together.
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "the stage of a test: what is not as expected ends it"
+)]
 mod world;
 
 use std::time::Duration;
@@ -267,4 +271,57 @@ async fn a_cluster_at_rest_reads_and_writes_nothing() {
     // Three machines and the leader, each three times a TTL.
     let expected = 3 * 3 * 300 / 15 + 3 * 300 / 5;
     assert!((expected - 5..=expected + 5).contains(&renewals), "{renewals}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_reboots_runs_its_units_again_and_is_taken_in_as_a_new_one() {
+    let mut world = World::new(3).await;
+    world.launch("web@1.service", ALONE).await;
+    let pinned = format!(
+        "[Service]\nExecStart=/bin/p\n[X-Fleet]\nMachineID={}\n",
+        world.machines[1].id
+    );
+    world.launch("p.service", &pinned).await;
+    world.settle().await;
+    let presence = world.cluster().await.machines[&world.machines[1].id]
+        .presence
+        .clone()
+        .unwrap()
+        .created;
+    world.kill(1);
+    world.pass(1).await;
+    world.boot(1);
+    // Half of the TTL has to pass before another boot may take the presence over.
+    world.pass(TTL.as_secs()).await;
+    assert_eq!(world.active_on("p.service"), [1]);
+    assert_eq!(world.active_on("web@1.service").len(), 1);
+    let machine = world.cluster().await.machines[&world.machines[1].id].clone();
+    assert!(machine.is_taken_in() && machine.presence.unwrap().created > presence);
+    check(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_registry_stops_nothing_and_changes_go_through_right_after() {
+    let world = World::new(3).await;
+    for i in 0..6 {
+        world.launch(&format!("u{i}.service"), PLAIN).await;
+    }
+    world.settle().await;
+    let pids = || -> Vec<(usize, u32)> {
+        let home = |i| world.active_on(&format!("u{i}.service"))[0];
+        (0..6)
+            .map(|i| (home(i), world.pid(home(i), &format!("u{i}.service"))))
+            .collect()
+    };
+    let before = pids();
+    world.machines.iter().for_each(|m| m.client.cut());
+    world.pass(600).await;
+    assert_eq!(pids(), before);
+    world.machines.iter().for_each(|m| m.client.mend());
+    world.launch("new.service", PLAIN).await;
+    world.pass(8).await;
+    assert_eq!(world.active_on("new.service").len(), 1);
+    world.settle().await;
+    assert_eq!(pids(), before);
+    check(&world).await;
 }

@@ -4,12 +4,27 @@
 //! is counted as ignored, with the reason. They run one after the other: one host, one cluster at a time.
 
 mod containers;
+mod errors;
 mod faults;
 mod harness;
+mod job;
+mod keeps;
+mod placement;
+mod registry;
 mod store;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::run([store::scenarios(), containers::scenarios(), faults::scenarios()].concat())
+    let themes = [
+        store::scenarios(),
+        containers::scenarios(),
+        faults::scenarios(),
+        registry::scenarios(),
+        placement::scenarios(),
+        errors::scenarios(),
+        job::scenarios(),
+        keeps::scenarios(),
+    ];
+    harness::run(themes.concat())
 }

@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::machine::Machine;
 use crate::network::Index;
 use crate::printer::Printer;
-use crate::{clean, demo, host, image, show};
+use crate::{bench, clean, demo, host, image, show};
 
 /// Real machines on one host, with systemd, etcd and fleet on each.
 #[derive(Debug, Parser)]
@@ -26,6 +26,11 @@ enum Verb {
     Demo(Shape),
     /// Bring a cluster up
     Up(Shape),
+    /// Measure how long a user waits, on clusters of its own
+    Bench {
+        /// What to measure; everything if nothing is named
+        what: Vec<bench::What>,
+    },
     /// List the machines, and how they are
     Ps,
     /// Run a command in a machine
@@ -127,6 +132,10 @@ impl Verb {
         match self {
             Self::Demo(shape) => demo::run(shape.options(), printer)?,
             Self::Up(shape) => up(shape.options(), printer)?,
+            Self::Bench { what } => {
+                host::prepare(printer)?;
+                bench::run(&what, printer)?;
+            }
             Self::Exec { machine, command } => return exec(machine, &command),
             Self::Shell { machine } => return exec(machine, &["bash".into(), "-l".into()]),
             Self::Clean { images } => {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::cluster::Cluster;
 use crate::machine::Output;
-use crate::wait::{Seen, wait_until};
+use crate::wait::{Seen, seen, wait_until};
 
 /// How one member sees the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,30 @@ impl Cluster {
                 || Seen::NotYet(format!("{views:?}")),
                 |view| Seen::Yes(view.machine),
             ))
+        })
+    }
+
+    /// Has the member on this machine lead etcd.
+    pub fn move_etcd_leader(&self, number: usize) -> Result<()> {
+        let leader = self.etcd_leader()?;
+        if leader == number {
+            return Ok(());
+        }
+        let answer = self
+            .etcdctl(number, &["endpoint", "status", "--write-out=json"])?
+            .ok()?;
+        let endpoints: Vec<Endpoint> = serde_json::from_str(&answer).context("cannot understand etcdctl")?;
+        let member = endpoints
+            .first()
+            .context("etcdctl speaks of no endpoint")?
+            .status
+            .header
+            .member_id;
+        self.etcdctl(leader, &["move-leader", &format!("{member:x}")])?
+            .ok()?;
+        wait_until("etcd to have moved its leader", Duration::from_secs(15), || {
+            let leader = self.etcd_leader()?;
+            seen(leader == number, || format!("machine {leader} leads"))
         })
     }
 

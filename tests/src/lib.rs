@@ -25,6 +25,7 @@
 //! its cable is plugged are read anew each time. So a second `cargo lab` sees the same cluster as the first, and a
 //! lab that was killed leaves nothing that cannot be found by name.
 
+pub mod bench;
 pub mod cgroup;
 pub mod clean;
 pub mod cli;
@@ -32,9 +33,11 @@ pub mod cluster;
 pub mod demo;
 pub mod etcd;
 pub mod fleet;
+pub mod fleetctl;
 pub mod host;
 pub mod http;
 pub mod image;
+pub mod job;
 pub mod layer;
 pub mod machine;
 pub mod network;

@@ -35,6 +35,9 @@ pub struct Record {
     /// Whether that start was issued.
     #[serde(default)]
     pub started: Started,
+    /// Whether systemd has been told of the file as it is now.
+    #[serde(default)]
+    pub installed: bool,
     /// Whether its `[Install]` is in force.
     #[serde(default)]
     pub enabled: bool,
@@ -185,6 +188,7 @@ mod tests {
             generation: 7,
             run: 2,
             started: Started::Yes,
+            installed: true,
             enabled: true,
         };
         let text = "[Service]\nExecStart=/bin/true\n";

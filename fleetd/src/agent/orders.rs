@@ -16,7 +16,7 @@ pub(crate) struct Reading {
     /// With the revision of each; `None` is an assignment that cannot be read.
     pub(crate) assignments: BTreeMap<UnitName, (Option<Assignment>, Revision)>,
     /// Create revision of the presence that stands in the registry.
-    presence: Option<Revision>,
+    pub(crate) presence: Option<Revision>,
     /// The presence that the engine has taken in.
     seen: Option<Revision>,
     /// The registry is the one this machine joined, and has not gone back.
@@ -38,19 +38,17 @@ pub(crate) async fn read(
     trust: &Trust,
     id: &MachineId,
 ) -> Result<Reading, RegistryError> {
-    let asked_at = trust.revision();
+    let known = trust.known();
     let what = [keys.cluster(), keys.presence(id)].map(Select::Key);
     let what = [what.as_slice(), &[Select::Prefix(keys.assigns(id))]].concat();
     let snapshot = registry.read(&what).await?;
     let uuid = snapshot
         .get(&keys.cluster())
         .map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
-    let is_believed = match trust.cluster() {
+    let is_believed = match known.cluster {
         // Not joined yet: joining compares.
         None => false,
-        Some(_) => trust
-            .believe(asked_at, snapshot.revision, uuid.as_deref())
-            .is_ok(),
+        Some(_) => trust.believe(&known, snapshot.revision, uuid.as_deref()).is_ok(),
     };
     let mut reading = Reading {
         revision: snapshot.revision,
@@ -110,6 +108,7 @@ pub(crate) fn words(plan: &Plan) -> String {
         Step::Write { .. } => "write",
         Step::Link => "link",
         Step::Reload => "reload",
+        Step::Installed => "installed",
         Step::Enable => "enable",
         Step::Start { .. } => "start",
         Step::Note { .. } => "note",

@@ -42,6 +42,8 @@ pub enum Step {
     Link,
     /// Have systemd read its files again: it holds an older version of this one.
     Reload,
+    /// Remember that systemd knows the file as it is now.
+    Installed,
     /// Put its `[Install]` in force, if it has one.
     Enable,
     /// Start it and wait how that comes out.
@@ -116,6 +118,7 @@ fn install(wanted: &Assignment, held: Option<&Held>, status: &Status) -> Plan {
     if status.load != "not-found" {
         steps.push(Step::Reload);
     }
+    steps.push(Step::Installed);
     if wanted.desired == DesiredState::Launched {
         steps.push(Step::Enable);
         steps.push(Step::Start { generation, run });
@@ -133,11 +136,24 @@ fn advance(wanted: &Assignment, held: &Held, status: &Status) -> Plan {
     let (generation, run) = (wanted.generation, wanted.run);
     let record = &held.record;
     let current = record.generation == generation && record.run == run;
+    if !record.installed {
+        // Written, and then something came between: systemd may not know the file, or know an older one.
+        let steps = vec![Step::Link, Step::Reload, Step::Installed];
+        return Plan {
+            steps,
+            reason: "the unit's file was written and systemd not told",
+        };
+    }
     match (wanted.desired, record.started) {
         (DesiredState::Launched, Started::Yes) if current => Plan::nothing(),
         // Asked for, then fleetd died. Any sign of a run means that systemd had accepted.
         (DesiredState::Launched, Started::Asked) if shows_a_run(status) => {
             let reason = "the start issued before fleetd was restarted had been accepted";
+            // For what it was issued, that is; by now another run may be wanted.
+            let (generation, run) = match record.generation {
+                0 => (generation, run),
+                known => (known, record.run),
+            };
             Plan {
                 steps: vec![Step::Note {
                     generation,
@@ -198,7 +214,8 @@ fn quieten(steps: &mut Vec<Step>, held: &Held, status: &Status) {
     if held.record.enabled {
         steps.push(Step::Disable);
     }
-    if is_up(status) {
+    // A start may be queued behind other units of the machine: nothing is up yet, and the stop cancels it.
+    if is_up(status) || held.record.started != Started::No {
         steps.push(Step::Stop);
     }
 }

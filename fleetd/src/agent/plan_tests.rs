@@ -38,6 +38,7 @@ fn held(hash: Hash, generation: i64, run: u64, started: Started) -> Held {
             generation,
             run,
             started,
+            installed: true,
             enabled: false,
         },
     }
@@ -95,11 +96,11 @@ fn steps(order: &Order, held: Option<&Held>, status: &Status) -> String {
 fn a_new_unit_is_started_without_a_reload() {
     assert_eq!(
         steps(&launched(5, 0), None, &unknown()),
-        "fetch claim write link enable start(5,0)"
+        "fetch claim write link installed enable start(5,0)"
     );
     assert_eq!(
         steps(&wanted(DesiredState::Loaded, 5, 0), None, &unknown()),
-        "fetch claim write link"
+        "fetch claim write link installed"
     );
 }
 
@@ -107,7 +108,10 @@ fn a_new_unit_is_started_without_a_reload() {
 fn changed_content_stops_the_old_before_the_new_is_written_and_reloads() {
     let before = held(old(), 4, 0, Started::Yes);
     let steps = steps(&launched(5, 0), Some(&before), &up());
-    assert_eq!(steps, "fetch claim stop write link reload enable start(5,0)");
+    assert_eq!(
+        steps,
+        "fetch claim stop write link reload installed enable start(5,0)"
+    );
 }
 
 #[test]
@@ -165,7 +169,8 @@ fn loaded_stops_what_fleet_started_and_nothing_else() {
     );
     assert_eq!(
         steps(&loaded, Some(&held(new(), 5, 0, Started::Yes)), &finished()),
-        "note(6,0,false)"
+        "stop note(6,0,false)",
+        "its start may still be queued"
     );
     assert_eq!(
         steps(&loaded, Some(&held(new(), 6, 0, Started::No)), &up()),
@@ -187,6 +192,15 @@ fn release_disables_stops_and_removes() {
     );
     assert_eq!(
         steps(&Order::Release, Some(&before), &failed()),
+        "stop resetfailed remove",
+        "systemd may be about to restart it"
+    );
+    assert_eq!(
+        steps(
+            &Order::Release,
+            Some(&held(old(), 4, 0, Started::No)),
+            &finished()
+        ),
         "resetfailed remove"
     );
     before.record.enabled = true;
@@ -218,5 +232,32 @@ fn a_file_that_cannot_be_read_is_written_again() {
         },
     };
     let steps = steps(&launched(5, 0), Some(&before), &up());
-    assert_eq!(steps, "fetch claim stop write link reload enable start(5,0)");
+    assert_eq!(
+        steps,
+        "fetch claim stop write link reload installed enable start(5,0)"
+    );
+}
+
+#[test]
+fn a_file_that_systemd_was_not_told_of_is_linked_before_anything_else() {
+    let mut before = held(new(), 5, 0, Started::No);
+    before.record.installed = false;
+    assert_eq!(
+        steps(&launched(5, 0), Some(&before), &unknown()),
+        "link reload installed"
+    );
+    assert_eq!(
+        steps(&launched(5, 0), Some(&before), &up()),
+        "link reload installed"
+    );
+}
+
+#[test]
+fn a_start_cut_short_is_noted_for_the_run_it_was_issued_for() {
+    let before = held(new(), 5, 0, Started::Asked);
+    assert_eq!(
+        steps(&launched(6, 1), Some(&before), &up()),
+        "note(5,0,true)",
+        "then the new run follows"
+    );
 }

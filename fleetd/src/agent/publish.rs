@@ -64,6 +64,9 @@ impl Publisher {
 
     /// Takes for said what the registry holds already.
     pub(crate) fn assume(&mut self, published: BTreeMap<UnitName, State>) {
+        for slot in self.slots.values_mut() {
+            slot.published = None;
+        }
         for (unit, state) in published {
             self.slots.entry(unit).or_default().published = Some(state);
         }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use units::{Assignment, State, UnitName};
+use units::{Assignment, MachineId, State, UnitName};
 
 use super::local::Local;
 use super::orders::{self, Reading};
@@ -25,7 +25,7 @@ use super::worker::{Bench, Outcome, Word, Worker};
 use crate::init::{self, Owner, SharedInit, Status};
 use crate::registry::keys::Keys;
 use crate::registry::mirror::{Mirror, Update};
-use crate::registry::trust::Trust;
+use crate::registry::trust::{Known, Trust};
 use crate::registry::{
     Backoff, Commit, MAX_OPS, Precondition, RegistryError, Select, SharedRegistry, Txn, encode,
 };
@@ -84,7 +84,7 @@ impl Agent {
         let mut happenings = self.init.events();
         let mut doubts = self.trust.doubts();
         let watched = Select::Prefix(self.keys.assigns(&self.identity.id));
-        let mut mirror = Mirror::new(self.registry.clone(), watched, Backoff::default());
+        let mut mirror = Mirror::new(self.registry.clone(), watched, backoff(&self.identity.id));
         let mut run = Loop::new(&self, messages, words);
         tracing::info!(units = held.len(), "found the units that this machine holds");
         for (name, held) in held {
@@ -102,7 +102,13 @@ impl Agent {
                 Some(message) = inbox.recv() => run.hear(message),
                 Some(word) = from_workers.recv() => run.hear_worker(word),
                 update = mirror.next() => run.see(update, &mut mirror),
-                Some(event) = next_event(&mut happenings) => run.happened(event),
+                Some(event) = next_event(&mut happenings) => {
+                    // What a worker saw it saw before this.
+                    while let Ok(word) = from_workers.try_recv() {
+                        run.hear_worker(word);
+                    }
+                    run.happened(event);
+                }
                 Some(request) = leave.recv() => run.asked_to_leave(request),
                 Ok(()) = doubts.changed() => run.obey(),
                 () = wait_until(deadline) => {}
@@ -194,7 +200,7 @@ impl<'a> Loop<'a> {
             is_reading: false,
             is_observing: false,
             is_writing: false,
-            backoff: Backoff::default(),
+            backoff: backoff(&agent.identity.id),
             leaving: None,
             is_leaving: false,
             is_finishing: false,
@@ -247,19 +253,31 @@ impl<'a> Loop<'a> {
                 match result {
                     Ok(reading) => {
                         self.backoff.reset();
+                        let ours = self.joined.as_ref().map(|j| j.created);
+                        let is_gone = reading.presence != ours
+                            && ours.is_some_and(|created| created <= reading.revision);
                         self.reading = Some(reading);
-                        self.obey();
+                        if is_gone {
+                            tracing::warn!("found the presence of this machine removed, joins again");
+                            self.hear(Message::Lost);
+                        } else {
+                            self.obey();
+                        }
                     }
                     Err(error) => {
                         tracing::warn!(%error, "could not read what this machine is to do");
                         self.reading = None;
                         self.must_read = true;
+                        self.obey();
                     }
                 }
             }
             Message::Joined(result) => self.came_in(result),
             Message::Lost => {
                 self.joined = None;
+                if let Some(keeper) = self.keeper.take() {
+                    keeper.abort();
+                }
                 self.obey();
                 self.join();
             }
@@ -267,7 +285,11 @@ impl<'a> Loop<'a> {
                 self.is_writing = false;
                 match result {
                     Ok(Commit::Applied(_)) => self.publisher.written(said, self.started.elapsed()),
-                    Ok(Commit::Refused(_)) => self.publisher.failed(&said),
+                    Ok(Commit::Refused(_)) => {
+                        // The presence is not the one it was: a look tells.
+                        self.must_read = true;
+                        self.publisher.failed(&said);
+                    }
                     Err(error) => {
                         tracing::debug!(%error, "could not publish states");
                         self.publisher.failed(&said);
@@ -313,8 +335,11 @@ impl<'a> Loop<'a> {
                 self.obey();
             }
             Update::WentBack { had, found } => {
-                let uuid = self.agent.trust.cluster();
-                let _ = self.agent.trust.believe(had, found, uuid.as_deref());
+                let known = Known {
+                    revision: had,
+                    cluster: None,
+                };
+                let _ = self.agent.trust.believe(&known, found, None);
                 mirror.accept();
                 self.obey();
             }
@@ -329,24 +354,28 @@ impl<'a> Loop<'a> {
                     unit.status = None;
                 }
                 self.observe_unknown();
+                self.check_refused();
             }
-            init::Event::FilesChanged => {
-                let refused = self
-                    .units
-                    .iter()
-                    .filter(|(_, u)| u.refused.is_some())
-                    .map(|(name, _)| name.clone());
-                for name in refused.collect::<Vec<_>>() {
-                    let init = self.agent.init.clone();
-                    self.beside(async move {
-                        let owner = init
-                            .owner(&name)
-                            .await
-                            .unwrap_or_else(|_| Owner::Host("?".into()));
-                        Message::Owned(name, owner)
-                    });
-                }
-            }
+            init::Event::FilesChanged => self.check_refused(),
+        }
+    }
+
+    /// Names that were the host's may have become free.
+    fn check_refused(&mut self) {
+        let refused = self
+            .units
+            .iter()
+            .filter(|(_, u)| u.refused.is_some())
+            .map(|(name, _)| name.clone());
+        for name in refused.collect::<Vec<_>>() {
+            let init = self.agent.init.clone();
+            self.beside(async move {
+                let owner = init
+                    .owner(&name)
+                    .await
+                    .unwrap_or_else(|_| Owner::Host("?".into()));
+                Message::Owned(name, owner)
+            });
         }
     }
 
@@ -494,8 +523,9 @@ impl<'a> Loop<'a> {
                 None => unit.assigned.clone(),
             };
             let order = match reading {
+                // Accepted by the registry: from there on it is carried through, whatever becomes of etcd.
+                _ if self.is_leaving => Order::Release,
                 None => Order::Keep,
-                Some(_) if self.is_leaving => Order::Release,
                 Some(reading) => orders::order(reading, incarnation, assigned.as_ref()),
             };
             if unit.order != order || unit.assigned != assigned {
@@ -570,7 +600,7 @@ impl<'a> Loop<'a> {
             }
             return;
         }
-        if unit.retry_at.is_some_and(|at| at > now) || unit.refused.is_some() {
+        if unit.retry_at.is_some_and(|at| at > now) || unit.is_refused() {
             return;
         }
         let Some(status) = &unit.status else { return };
@@ -592,6 +622,7 @@ impl<'a> Loop<'a> {
             unit: name.clone(),
             held: unit.held.clone(),
             superseded: superseded.clone(),
+            may_be_superseded: matches!(&unit.order, Order::Run(_)),
             words: self.words.clone(),
             text: None,
         };
@@ -667,17 +698,24 @@ impl<'a> Loop<'a> {
                 return Message::Wrote(said, result);
             }
             // Not a busy loop while the store is away or the presence is being lost.
-            sleep(Duration::from_millis(200)).await;
+            sleep(Duration::from_secs(1)).await;
             Message::Wrote(said, result)
         });
     }
 
     fn finish_leaving(&mut self) {
-        let over = self.is_leaving && !self.is_finishing && self.units.values().all(|u| u.held.is_none());
-        let Some(joined) = self.joined.clone().filter(|_| over) else {
+        let over = self.is_leaving
+            && !self.is_finishing
+            && self.units.values().all(|u| u.held.is_none() && u.work.is_none());
+        if !over {
+            return;
+        }
+        self.is_finishing = true;
+        let Some(joined) = self.joined.clone() else {
+            // The lease ran out meanwhile: that has said it already.
+            self.hear(Message::Left);
             return;
         };
-        self.is_finishing = true;
         if let Some(keeper) = self.keeper.take() {
             keeper.abort();
         }
@@ -692,7 +730,13 @@ impl<'a> Loop<'a> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let retry = self.units.values().filter_map(|u| u.retry_at).min();
+        let waiting = |u: &&Unit| u.work.is_none() && u.status.is_some() && !u.is_refused();
+        let retry = self
+            .units
+            .values()
+            .filter(waiting)
+            .filter_map(|u| u.retry_at)
+            .min();
         let publish = self
             .publisher
             .next()
@@ -707,6 +751,15 @@ async fn next_event(happenings: &mut Option<mpsc::UnboundedReceiver<init::Event>
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
     }
+}
+
+/// Seeded with the machine's id, so that machines do not come back in step after an outage.
+fn backoff(id: &MachineId) -> Backoff {
+    let seed = id
+        .as_str()
+        .bytes()
+        .fold(0, |seed: u64, byte| seed.wrapping_mul(31) + u64::from(byte));
+    Backoff::new(Duration::from_secs(1), seed)
 }
 
 async fn wait_until(at: Option<Instant>) {

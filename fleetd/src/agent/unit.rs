@@ -81,9 +81,10 @@ impl Unit {
     /// Takes in what the registry says now.
     pub(crate) fn told(&mut self, assigned: Option<(Option<Assignment>, Revision)>, order: Order) {
         if self.revision() != assigned.as_ref().map_or(0, |(_, r)| *r) {
-            // Another order is another chance.
+            // Another order is another chance, and what stood in the way of the last one says nothing about this one.
             self.retry_at = None;
             self.failures = 0;
+            self.problem = None;
             if matches!(&order, Order::Run(a) if a.phase == Phase::Run) {
                 self.refused = None;
             }
@@ -128,7 +129,13 @@ impl Unit {
             return Say::Later(work.since + QUIET);
         }
         let assigned = self.assignment();
-        if let Some((_, why)) = self.refused.as_ref().filter(|_| self.assigned.is_some()) {
+        // What it holds of an earlier content it still has to let go of: only then is the refusal all there is to say.
+        let is_refusing = self.held.is_none() || self.is_refused();
+        if let Some((_, why)) = self
+            .refused
+            .as_ref()
+            .filter(|_| self.assigned.is_some() && is_refusing)
+        {
             let state = State {
                 problem: Some(why.clone()),
                 ..self.state(Hold::Refused)
@@ -137,7 +144,11 @@ impl Unit {
         }
         match (&self.held, assigned) {
             (Some(_), _) if self.status.is_none() => Say::Nothing,
+            // A start that systemd has queued and not begun would read like a unit that has finished.
+            (Some(_), _) if self.work.is_some() && self.is_down() => Say::Nothing,
             (Some(_), _) => Say::This(Some(self.state(Hold::Held))),
+            // Whoever still works on it may be about to bring it in.
+            (None, Some(_)) if self.work.is_some() => Say::Nothing,
             (None, Some(a)) if a.phase == Phase::Release && self.order != Order::Keep => {
                 Say::This(Some(self.state(Hold::Gone)))
             }
@@ -146,6 +157,15 @@ impl Unit {
             (None, None) if self.assigned.is_some() => Say::Nothing,
             (None, None) => Say::This(None),
         }
+    }
+
+    /// Its name is the host's own: it is not to be brought in. Letting go of it is another matter.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.is_some() && matches!(&self.order, Order::Run(a) if a.phase == Phase::Run)
+    }
+
+    fn is_down(&self) -> bool {
+        self.status.as_ref().is_none_or(|s| s.active == "inactive")
     }
 
     fn state(&self, hold: Hold) -> State {

@@ -74,6 +74,7 @@ pub(crate) struct Worker {
     pub(crate) unit: UnitName,
     pub(crate) held: Option<Held>,
     pub(crate) superseded: CancellationToken,
+    pub(crate) may_be_superseded: bool,
     pub(crate) words: mpsc::UnboundedSender<Word>,
     pub(crate) text: Option<String>,
 }
@@ -82,9 +83,14 @@ impl Worker {
     pub(crate) async fn work(mut self, plan: Plan) {
         let mut outcome = Outcome::Done;
         for step in &plan.steps {
-            let Err(trouble) = self.step(step).await else {
-                continue;
+            // A release is carried through once begun: half of one would look like a unit that was started and ended.
+            let overtaken = self.may_be_superseded && self.superseded.is_cancelled();
+            let done = if overtaken {
+                Err(Trouble::Superseded)
+            } else {
+                self.step(step).await
             };
+            let Err(trouble) = done else { continue };
             outcome = match trouble {
                 Trouble::Refused(why) => Outcome::Refused(why),
                 Trouble::Ended(word) => Outcome::Ended(word),
@@ -155,6 +161,7 @@ impl Worker {
             }
             Step::Link => init.link(&self.bench.local.path(&self.unit)).await?,
             Step::Reload => self.bench.reloader.reload().await?,
+            Step::Installed => self.remember(|record| record.installed = true)?,
             Step::Enable => {
                 if self.has_install()? {
                     init.enable(&self.bench.local.path(&self.unit)).await?;
@@ -256,7 +263,7 @@ fn describe(step: &Step) -> &'static str {
         Step::Claim => "its name could not be checked",
         Step::Disable => "it could not be disabled",
         Step::Stop => "it could not be stopped",
-        Step::Write { .. } | Step::Note { .. } => "it could not be written",
+        Step::Write { .. } | Step::Note { .. } | Step::Installed => "it could not be written",
         Step::Link => "it could not be linked",
         Step::Reload => "systemd could not be reloaded",
         Step::Enable => "it could not be enabled",

@@ -92,7 +92,7 @@ fn since(parameters: &[(String, String)], headers: &HeaderMap) -> Result<Option<
     resumed.or(given).map(parse).transpose()
 }
 
-fn message(revision: Revision, event: &Event) -> sse::Event {
+fn message(revision: Option<Revision>, event: &Event) -> sse::Event {
     let kind = match event {
         Event::Unit { .. } => "unit",
         Event::Placement { .. } => "placement",
@@ -101,10 +101,11 @@ fn message(revision: Revision, event: &Event) -> sse::Event {
         Event::Current { .. } => "current",
     };
     let data = String::from_utf8(crate::registry::encode(event)).unwrap_or_default();
-    sse::Event::default()
-        .id(revision.to_string())
-        .event(kind)
-        .data(data)
+    let message = sse::Event::default().event(kind).data(data);
+    match revision {
+        Some(revision) => message.id(revision.to_string()),
+        None => message,
+    }
 }
 
 /// The unit as it stands, told in events. What is not there is told too: a client that resumes may think it is.
@@ -139,6 +140,23 @@ fn as_events(name: UnitName, gathering: Gathering) -> Vec<Event> {
     events
 }
 
+/// An event, and the revision that a client has seen whole with it.
+type Numbered = (Option<Revision>, Event);
+
+/// Only the last event of a revision carries its number: a client that was cut off in the middle of one and resumes gets
+/// all of it again.
+async fn send(
+    sender: &mpsc::Sender<Numbered>,
+    revision: Revision,
+    events: Vec<Event>,
+) -> Result<(), mpsc::error::SendError<Numbered>> {
+    let last = events.len().saturating_sub(1);
+    for (index, event) in events.into_iter().enumerate() {
+        sender.send(((index == last).then_some(revision), event)).await?;
+    }
+    Ok(())
+}
+
 struct Follower {
     api: Api,
     /// All, if empty.
@@ -153,12 +171,10 @@ impl Follower {
         first: Vec<Event>,
         mut revision: Revision,
         mut watch: Watch,
-        sender: mpsc::Sender<(Revision, Event)>,
+        sender: mpsc::Sender<Numbered>,
     ) {
-        for event in first {
-            if sender.send((revision, event)).await.is_err() {
-                return;
-            }
+        if send(&sender, revision, first).await.is_err() {
+            return;
         }
         loop {
             let batch = tokio::select! {
@@ -171,13 +187,15 @@ impl Follower {
                     revision = batch.revision;
                     self.translate(&batch).await
                 }
-                // Ends the stream: the client comes back with the last revision it has.
+                Err(error) => Err(error),
+            };
+            let events = match events {
+                Ok(events) => events,
+                // Rather no stream than one with a gap: the client comes back and looks anew.
                 Err(error) => return tracing::debug!(%error, "ended an event stream"),
             };
-            for event in events.unwrap_or_default() {
-                if sender.send((revision, event)).await.is_err() {
-                    return;
-                }
+            if send(&sender, revision, events).await.is_err() {
+                return;
             }
         }
     }

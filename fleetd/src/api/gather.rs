@@ -85,6 +85,31 @@ pub(crate) fn machines(keys: &Keys, snapshot: &Snapshot) -> BTreeMap<MachineId, 
     snapshot.kvs.iter().filter_map(machine).collect()
 }
 
+/// Every machine's record and presence, by point reads: what machines say about units is not read along.
+///
+/// # Errors
+/// When the registry cannot be read.
+pub(crate) async fn read_machines(registry: &SharedRegistry, keys: &Keys) -> Result<Snapshot, RegistryError> {
+    let mut known = registry.read(&[Select::Prefix(keys.machines())]).await?;
+    loop {
+        let ids = machines(keys, &known);
+        let mut what = vec![Select::Prefix(keys.machines())];
+        what.extend(ids.keys().map(|id| Select::Key(keys.presence(id))));
+        let found = registry.read(&what).await?;
+        if ids.keys().eq(machines(keys, &found).keys()) {
+            return Ok(found);
+        }
+        known = found;
+    }
+}
+
+/// Machines of such a read that show a sign of life, by id.
+pub(crate) fn present(keys: &Keys, snapshot: &Snapshot) -> BTreeMap<MachineId, Option<MachineRecord>> {
+    let mut all = machines(keys, snapshot);
+    all.retain(|id, _| snapshot.get(&keys.presence(id)).is_some());
+    all
+}
+
 fn hashes(keys: &Keys, snapshot: &Snapshot, names: &BTreeSet<UnitName>) -> BTreeSet<Hash> {
     let record = |name| read::<UnitRecord>(snapshot, &keys.unit(name));
     names

@@ -8,14 +8,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use units::wire::v1;
-use units::{Hold, MachineId, MachineRecord, UnitFile, UnitName, UnitRecord};
+use units::{Hold, MachineId, UnitFile, UnitName, UnitRecord};
 
 use super::change::{self, Known};
 use super::error::ApiError;
 use super::page::Page;
 use super::{Api, gather, with_revision};
 use crate::registry::keys::{Key, Keys};
-use crate::registry::{Commit, Precondition, Select, Snapshot, Txn};
+use crate::registry::{Commit, Precondition, RegistryError, Select, Snapshot, Txn};
 
 /// A user's change is tried again when something else changed the unit between reading and writing.
 pub(crate) const TRIES: usize = 10;
@@ -39,7 +39,7 @@ async fn listing<T>(
     api: &Api,
     name: &str,
     parameters: &[(String, String)],
-    what: &[Select],
+    read: impl Future<Output = Result<Snapshot, RegistryError>>,
     entries: impl FnOnce(&Snapshot) -> Vec<T>,
 ) -> Result<(Vec<T>, String), ApiError> {
     let page = Page::parse(&values(parameters, "nextPageToken"), api.page_size)?;
@@ -50,7 +50,7 @@ async fn listing<T>(
     };
     let snapshot = match kept {
         Some(snapshot) => snapshot,
-        None => api.registry.read(what).await?,
+        None => read.await?,
     };
     let (entries, next) = page.cut(entries(&snapshot));
     if page.number == 1 && !next.is_empty() {
@@ -81,7 +81,7 @@ pub(super) async fn units(
             .map(|name| render(&keys, snapshot, &name, &mut contents))
             .collect()
     };
-    let (units, next_page_token) = listing(&api, "units", &parameters, &what, all).await?;
+    let (units, next_page_token) = listing(&api, "units", &parameters, api.registry.read(&what), all).await?;
     Ok(Json(v1::UnitPage {
         units,
         next_page_token,
@@ -327,14 +327,8 @@ pub(super) async fn states(
         all_states(&keys, snapshot).into_values().filter(wanted).collect()
     };
     let name = format!("state {unit:?} {machine:?}");
-    let (states, next_page_token) = listing(
-        &api,
-        &name,
-        &parameters,
-        &[Select::Prefix(api.keys.agents())],
-        all,
-    )
-    .await?;
+    let what = [Select::Prefix(api.keys.agents())];
+    let (states, next_page_token) = listing(&api, &name, &parameters, api.registry.read(&what), all).await?;
     Ok(Json(v1::UnitStatePage {
         states,
         next_page_token,
@@ -360,10 +354,10 @@ pub(super) async fn machines(
     State(api): State<Api>,
     Query(parameters): Parameters,
 ) -> Result<Json<v1::MachinePage>, ApiError> {
-    let what = [api.keys.machines(), api.keys.agents()].map(Select::Prefix);
     let keys = api.keys.clone();
+    let read = gather::read_machines(&api.registry, &api.keys);
     let all = |snapshot: &Snapshot| {
-        present(&keys, snapshot)
+        gather::present(&keys, snapshot)
             .into_iter()
             .map(|(id, record)| v1::Machine {
                 id: id.to_string(),
@@ -372,24 +366,9 @@ pub(super) async fn machines(
             })
             .collect()
     };
-    let (machines, next_page_token) = listing(&api, "machines", &parameters, &what, all).await?;
+    let (machines, next_page_token) = listing(&api, "machines", &parameters, read, all).await?;
     Ok(Json(v1::MachinePage {
         machines,
         next_page_token,
     }))
-}
-
-/// Machines with a sign of life, by id.
-pub(super) fn present(keys: &Keys, snapshot: &Snapshot) -> BTreeMap<MachineId, Option<MachineRecord>> {
-    let mut records = gather::machines(keys, snapshot);
-    let id = |kv: &crate::registry::KeyValue| match keys.parse(&kv.key) {
-        Some(Key::Presence(id)) => Some(id),
-        _ => None,
-    };
-    snapshot
-        .kvs
-        .iter()
-        .filter_map(id)
-        .map(|id| (id, records.remove(&id).flatten()))
-        .collect()
 }

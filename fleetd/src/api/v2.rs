@@ -10,7 +10,7 @@ use units::{MachineRecord, Metadata, UnitRecord, UnitView};
 use super::change::{self, Change};
 use super::error::ApiError;
 use super::gather::{self, content, is_global};
-use super::v1::{TRIES, existing, known, present};
+use super::v1::{TRIES, existing, known};
 use super::{Api, with_revision};
 use crate::registry::keys::Key;
 use crate::registry::{Commit, Select};
@@ -117,9 +117,8 @@ struct MachineView {
 
 /// Every machine the cluster remembers, present or not.
 pub(super) async fn machines(State(api): State<Api>) -> Result<Json<Machines>, ApiError> {
-    let what = [api.keys.machines(), api.keys.agents()].map(Select::Prefix);
-    let snapshot = api.registry.read(&what).await?;
-    let here = present(&api.keys, &snapshot);
+    let snapshot = gather::read_machines(&api.registry, &api.keys).await?;
+    let here = gather::present(&api.keys, &snapshot);
     let records = gather::machines(&api.keys, &snapshot).into_iter();
     let view = |record: MachineRecord| MachineView {
         present: here.contains_key(&record.id),

@@ -151,7 +151,7 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+        let file = path.unwrap_or_else(|| Path::new(DEFAULT_FILE));
         let mut values = match std::fs::read_to_string(file) {
             Ok(text) => file::parse(&text, &file.display().to_string())?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.is_none() => Values::new(),

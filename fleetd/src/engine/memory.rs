@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use units::{MachineId, UnitName};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Machine};
 
 /// How the engine paces itself. All times are spans of the leader's own clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,9 +45,19 @@ pub enum Allowance {
 /// The leader's own observations.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    lost: BTreeMap<MachineId, Duration>,
+    /// Machines without a sign of life that have something to do, or had until they were evacuated.
+    absent: BTreeMap<MachineId, Absence>,
     retained: BTreeMap<(UnitName, MachineId), Duration>,
     brake: Option<Brake>,
+    has_looked: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Absence {
+    since: Duration,
+    /// It was absent when this leader began: an outage may have hit it like the leader before, and it gets as long to
+    /// come back as a machine has that falls silent now.
+    grace: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,19 +69,31 @@ struct Brake {
 impl Memory {
     /// Takes note of what `cluster` shows at `now`.
     pub fn observe(&mut self, cluster: &Cluster, now: Duration, policy: &Policy) {
-        self.lost
-            .retain(|id, _| cluster.machines.get(id).is_some_and(|m| m.is_lost()));
+        let is_absent = |m: &Machine| !m.is_present() && !m.has_left();
+        self.absent
+            .retain(|id, _| cluster.machines.get(id).is_some_and(is_absent));
+        let grace = (!self.has_looked).then_some(now + policy.brake_hold);
+        self.has_looked = true;
         for (id, _) in cluster.machines.iter().filter(|(_, m)| m.is_lost()) {
-            self.lost.entry(*id).or_insert(now);
+            self.absent.entry(*id).or_insert(Absence { since: now, grace });
         }
-        if is_mass_loss(cluster, self.lost.len()) {
-            let last = self.lost.values().max().copied().unwrap_or(now);
+        // The leases of machines that were cut off together end one after the other, and the first may be evacuated
+        // by the time the last is missed: it counts all the same.
+        let recent: Vec<Duration> = self
+            .absent
+            .values()
+            .map(|a| a.since)
+            .filter(|since| now < *since + policy.brake_hold)
+            .collect();
+        let present = cluster.machines.values().filter(|m| m.is_present()).count();
+        if is_mass_loss(recent.len(), present) {
+            let last = recent.into_iter().max().unwrap_or(now);
             let released = last + policy.brake_hold;
             let brake = self.brake.get_or_insert(Brake { released, moved: 0 });
             if released > brake.released {
                 *brake = Brake { released, moved: 0 };
             }
-        } else if self.lost.is_empty() {
+        } else if !cluster.machines.values().any(Machine::is_lost) {
             // Not before the last lost unit is in safety: the pace holds to the end of the evacuation.
             self.brake = None;
         }
@@ -97,9 +119,14 @@ impl Memory {
         self.retained.get(&(unit.clone(), *machine)).copied()
     }
 
-    /// Machines that are lost, with the time of this leader's first look.
-    pub fn lost(&self) -> impl Iterator<Item = (&MachineId, Duration)> {
-        self.lost.iter().map(|(id, since)| (id, *since))
+    /// How many machines are missed.
+    pub fn absent(&self) -> usize {
+        self.absent.len()
+    }
+
+    /// Until when a machine that was missing from the beginning is given time to come back, if that is not over.
+    pub(crate) fn grace(&self, machine: &MachineId, now: Duration) -> Option<Duration> {
+        self.absent.get(machine)?.grace.filter(|until| now < *until)
     }
 
     /// How many units may be moved off lost machines at `now`.
@@ -118,11 +145,6 @@ impl Memory {
 }
 
 /// Two machines or more, and more than a third of all: that is etcd or the network, not the machines.
-fn is_mass_loss(cluster: &Cluster, lost: usize) -> bool {
-    let all = cluster
-        .machines
-        .values()
-        .filter(|m| m.is_present() || m.is_lost())
-        .count();
-    lost >= 2 && lost * 3 > all
+fn is_mass_loss(absent: usize, present: usize) -> bool {
+    absent >= 2 && absent * 3 > absent + present
 }

@@ -505,9 +505,8 @@ impl<'a> Planner<'a> {
             .and_then(|id| cluster.machines.get_key_value(id))
             .filter(|(_, m)| m.is_lost());
         if let Some((id, _)) = lost {
-            if !self.may_move(allowance) {
+            if let Some(why) = self.held_back(id, allowance) {
                 self.plan.braked += 1;
-                let why = "stays with its lost machine for now: too many were lost at once, so etcd or the network is suspected";
                 let verdict = verdict::passing(cluster, name, why);
                 self.draft(name).judge(verdict);
                 return true;
@@ -563,20 +562,23 @@ impl<'a> Planner<'a> {
                 .any(|(_, m)| m.is_releasing(name) && !is_gone(m, name))
     }
 
-    fn may_move(&mut self, allowance: &Allowance) -> bool {
-        match allowance {
-            Allowance::Free => true,
-            Allowance::Held(until) => {
-                self.wake_at(*until);
-                false
-            }
-            Allowance::Paced(0) => {
-                let pace = Duration::from_secs(1) / self.policy.brake_pace.max(1);
-                self.wake_at(self.now + pace);
-                false
-            }
-            Allowance::Paced(_) => true,
+    /// Why a unit has to stay with its lost machine for now.
+    fn held_back(&mut self, lost: &MachineId, allowance: &Allowance) -> Option<&'static str> {
+        if let Some(until) = self.memory.grace(lost, self.now) {
+            self.wake_at(until);
+            return Some("its machine was missing when this leader began, and is given time to come back");
         }
+        match allowance {
+            Allowance::Free => return None,
+            Allowance::Held(until) => self.wake_at(*until),
+            Allowance::Paced(0) => {
+                self.wake_at(self.now + Duration::from_secs(1) / self.policy.brake_pace.max(1))
+            }
+            Allowance::Paced(_) => return None,
+        }
+        Some(
+            "stays with its lost machine for now: too many were lost at once, so etcd or the network is suspected",
+        )
     }
 
     fn wake_at(&mut self, at: Duration) {

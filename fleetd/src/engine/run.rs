@@ -15,7 +15,7 @@ use super::{Memory, Plan, Policy, Step, plan};
 use crate::cluster::Cluster;
 use crate::registry::keys::Keys;
 use crate::registry::mirror::{Mirror, Update};
-use crate::registry::trust::Trust;
+use crate::registry::trust::{Known, Trust};
 use crate::registry::{
     Backoff, Commit, MAX_OPS, Precondition, RegistryError, Revision, Select, SharedRegistry, Txn,
 };
@@ -45,6 +45,11 @@ impl Engine {
     /// Takes part in elections, and leads whenever it wins one, until told to stop; then it hands over at once.
     pub async fn run(self, stop: CancellationToken) {
         let mut doubts = self.trust.doubts();
+        // The agent joins, or founds, the cluster; before that there is nothing to decide about.
+        let cluster = tokio::select! {
+            () = stop.cancelled() => return,
+            cluster = self.trust.joined() => cluster,
+        };
         loop {
             // A machine that doubts the registry must not decide by it. The doubt ends with this process at the earliest.
             if doubts.borrow_and_update().is_some() {
@@ -59,20 +64,23 @@ impl Engine {
                 () = stop.cancelled() => {}
                 () = leadership.lost() => {}
                 _ = doubts.changed() => {}
-                () = self.lead(&leadership) => {}
+                () = self.lead(&leadership, &cluster) => {}
             }
             leadership.resign().await;
         }
     }
 
-    async fn lead(&self, leadership: &Leadership) {
+    async fn lead(&self, leadership: &Leadership, uuid: &str) {
         let everything = Select::Prefix(self.keys.root().to_owned());
-        let mut mirror = Mirror::new(self.registry.clone(), everything, Backoff::default());
+        // The mirror itself notices a store that went back behind what this machine has seen.
+        let mut mirror = Mirror::new(self.registry.clone(), everything, Backoff::default())
+            .with_seen(self.trust.known().revision);
         let started = Instant::now();
         let mut relist = started + jittered(RELIST, leadership.fence);
         let mut leader = Leader {
             engine: self,
             leadership,
+            joined: uuid,
             cluster: Cluster::empty(self.keys.clone()),
             memory: Memory::default(),
             started,
@@ -82,16 +90,15 @@ impl Engine {
             is_listed: false,
         };
         loop {
-            let asked_at = self.trust.revision();
             let next_look = leader.next_look();
             tokio::select! {
                 update = mirror.next() => {
-                    if !leader.take(update, asked_at) {
+                    if !leader.take(update) {
                         return;
                     }
                     // What is ready already is taken in before planning: one pass for all of it.
                     while let Some(update) = futures_util::FutureExt::now_or_never(mirror.next()) {
-                        if !leader.take(update, asked_at) {
+                        if !leader.take(update) {
                             return;
                         }
                     }
@@ -114,6 +121,8 @@ impl Engine {
 struct Leader<'a> {
     engine: &'a Engine,
     leadership: &'a Leadership,
+    /// The uuid of the cluster this machine belongs to.
+    joined: &'a str,
     cluster: Cluster,
     memory: Memory,
     started: Instant,
@@ -126,17 +135,20 @@ struct Leader<'a> {
 
 impl Leader<'_> {
     /// Takes an update in; `false` ends the term.
-    fn take(&mut self, update: Update, asked_at: Revision) -> bool {
+    fn take(&mut self, update: Update) -> bool {
         match update {
             Update::Reset(snapshot) => {
                 self.cluster = Cluster::from_snapshot(self.engine.keys.clone(), &snapshot);
                 self.is_listed = true;
                 let uuid = self.cluster.uuid.as_deref();
-                // Joined by the agent of this machine; before that there is nothing to compare with, or to decide.
+                let joined = Known {
+                    revision: 0,
+                    cluster: Some(self.joined.to_owned()),
+                };
                 if self
                     .engine
                     .trust
-                    .believe(asked_at, snapshot.revision, uuid)
+                    .believe(&joined, snapshot.revision, uuid)
                     .is_err()
                 {
                     return false;
@@ -152,10 +164,11 @@ impl Leader<'_> {
             Update::Disconnected(error) => tracing::warn!(%error, "lost sight of the cluster"),
             Update::Reconnected => tracing::info!("saw the cluster again"),
             Update::WentBack { had, found } => {
-                let _ = self
-                    .engine
-                    .trust
-                    .believe(had, found, self.engine.trust.cluster().as_deref());
+                let known = Known {
+                    revision: had,
+                    cluster: None,
+                };
+                let _ = self.engine.trust.believe(&known, found, None);
                 return false;
             }
         }
@@ -192,7 +205,7 @@ impl Leader<'_> {
         self.memory.retain(&retained, now);
         self.wake = wake.map(|at| self.started + at);
         if braked > 0 {
-            let lost = self.memory.lost().count();
+            let lost = self.memory.absent();
             tracing::warn!(
                 lost,
                 units = braked,

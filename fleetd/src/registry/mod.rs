@@ -330,13 +330,20 @@ pub enum RegistryError {
 /// The store. See the module's text for what holds for every method.
 #[async_trait]
 pub trait Registry: fmt::Debug + Send + Sync + 'static {
-    /// Reads all selections at one revision, linearizably: what was acknowledged before is seen.
+    /// Reads all selections at one revision, linearizably: what was acknowledged before is seen. As many as wanted; none
+    /// at all tells the store's revision, for which etcd may ask for rights to the lowest key.
     async fn read(&self, what: &[Select]) -> Result<Snapshot, RegistryError>;
 
     /// Applies `txn` if all its preconditions hold.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`] only if it was surely not applied, [`RegistryError::Unknown`] if it may have been,
+    /// at once or later. [`RegistryError::LeaseExpired`] with one of its leases if any of them is gone; nothing is
+    /// changed then. [`RegistryError::Refused`] also beyond [`MAX_OPS`] or about 1.5 MiB.
     async fn commit(&self, txn: Txn) -> Result<Commit, RegistryError>;
 
-    /// Follows changes of `what` from `from` on, inclusive. Returns once the store has accepted the watch.
+    /// Follows changes of `what` from `from` on, inclusive; 0 is from now on. Returns once the store has accepted the
+    /// watch; that its history is gone ([`RegistryError::Compacted`]) is said by the watch itself, as its first word.
     async fn watch(&self, what: Select, from: Revision) -> Result<Watch, RegistryError>;
 
     /// Makes a lease of about `ttl` (the store may lengthen it; whole seconds in etcd).

@@ -24,7 +24,7 @@ pub enum Doubt {
     /// Its history is shorter than what this machine has seen of it.
     #[error(
         "the registry went back from revision {had} to {found}: it was restored from a backup or made anew; \
-         every unit is kept as it is and none is started, until `fleetctl recover`"
+         every unit is kept as it is and none is started, until a person decides (docs/failure.md)"
     )]
     WentBack {
         /// The highest revision seen.
@@ -35,8 +35,8 @@ pub enum Doubt {
     /// It holds another cluster, or none.
     #[error(
         "the registry holds {}, this machine joined cluster {had}: it was wiped or is another one; \
-         every unit is kept as it is and none is started, until `fleetctl recover`",
-        found.as_ref().map_or("no cluster".to_owned(), |f| format!("cluster {f}"))
+         every unit is kept as it is and none is started, until a person decides (docs/failure.md)",
+        found.as_ref().map_or_else(|| "no cluster".to_owned(), |f| format!("cluster {f}"))
     )]
     OtherCluster {
         /// The uuid that was joined.
@@ -62,6 +62,16 @@ pub struct Trust {
     file: PathBuf,
     memory: Mutex<Memory>,
     doubts: watch::Sender<Option<Doubt>>,
+    joins: watch::Sender<Option<String>>,
+}
+
+/// What was known when a question was sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The highest revision seen.
+    pub revision: Revision,
+    /// The cluster that had been joined.
+    pub cluster: Option<String>,
 }
 
 impl Trust {
@@ -80,10 +90,12 @@ impl Trust {
             Err(e) => return Err(e),
         };
         let (doubts, _) = watch::channel(memory.doubt.clone());
+        let (joins, _) = watch::channel(memory.cluster.clone());
         Ok(Self {
             file,
             memory: Mutex::new(memory),
             doubts,
+            joins,
         })
     }
 
@@ -109,49 +121,65 @@ impl Trust {
         })
     }
 
-    /// Takes note of a linearizable read: its revision must not lie behind anything seen *before it was asked for*
-    /// (`asked_at`), and the cluster's uuid must be the one that was joined.
+    /// What is known now: to be taken before a question is sent, for its answer to be judged by.
+    pub fn known(&self) -> Known {
+        let memory = self.lock();
+        Known {
+            revision: memory.revision,
+            cluster: memory.cluster.clone(),
+        }
+    }
+
+    /// Takes note of a linearizable read, sent when `known` was taken: its revision must not lie behind that, and the
+    /// cluster's uuid must be the one that had been joined by then.
     ///
-    /// Answers may arrive out of order, so a revision behind the newest alone proves nothing; one behind what was known
-    /// when the question was sent does, for a linearizable read cannot be older than that.
+    /// Answers are judged by what was known when they were asked for, because they arrive out of order: a read that
+    /// was overtaken by a newer one, or by the founding of the cluster, is no step back.
     ///
     /// # Errors
     /// The doubt, this one or an earlier one.
-    pub fn believe(
-        &self,
-        asked_at: Revision,
-        revision: Revision,
-        cluster: Option<&str>,
-    ) -> Result<(), Doubt> {
+    pub fn believe(&self, known: &Known, revision: Revision, cluster: Option<&str>) -> Result<(), Doubt> {
         self.change(|memory| {
             if memory.doubt.is_some() {
                 return;
             }
-            if revision < asked_at {
+            if revision < known.revision {
                 memory.doubt = Some(Doubt::WentBack {
-                    had: asked_at,
+                    had: known.revision,
                     found: revision,
                 });
                 return;
             }
-            match &memory.cluster {
+            match &known.cluster {
                 Some(had) if cluster != Some(had) => {
                     let found = cluster.map(str::to_owned);
                     memory.doubt = Some(Doubt::OtherCluster {
                         had: had.clone(),
                         found,
                     });
+                    return;
                 }
-                Some(_) => {}
-                None => memory.cluster = cluster.map(str::to_owned),
+                _ => {}
+            }
+            if memory.cluster.is_none() {
+                memory.cluster = cluster.map(str::to_owned);
             }
             memory.revision = memory.revision.max(revision);
         })
     }
 
-    /// The highest revision seen: what a read that is sent now must not fall behind.
-    pub fn revision(&self) -> Revision {
-        self.lock().revision
+    /// Waits until a cluster has been joined.
+    pub async fn joined(&self) -> String {
+        let mut joined = self.joins.subscribe();
+        loop {
+            if let Some(uuid) = joined.borrow_and_update().clone() {
+                return uuid;
+            }
+            if joined.changed().await.is_err() {
+                // The sender lives in self.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// The cluster that was joined.
@@ -170,6 +198,9 @@ impl Trust {
         if *memory != before {
             if let Err(error) = self.save(&memory) {
                 tracing::error!(file = %self.file.display(), %error, "could not remember the registry's revision");
+            }
+            if memory.cluster != before.cluster {
+                self.joins.send_replace(memory.cluster.clone());
             }
             if memory.doubt != before.doubt {
                 if let Some(doubt) = &memory.doubt {
@@ -209,17 +240,17 @@ pub async fn join_cluster(
     trust: &Trust,
 ) -> Result<String, JoinError> {
     loop {
-        let asked_at = trust.revision();
+        let known = trust.known();
         let snapshot = registry.read(&[Select::Key(keys.cluster())]).await?;
         let found = snapshot
             .get(&keys.cluster())
             .map(|kv| String::from_utf8_lossy(&kv.value).into_owned());
         if let Some(uuid) = found {
-            trust.believe(asked_at, snapshot.revision, Some(&uuid))?;
+            trust.believe(&known, snapshot.revision, Some(&uuid))?;
             return Ok(uuid);
         }
-        if trust.cluster().is_some() {
-            trust.believe(asked_at, snapshot.revision, None)?;
+        if known.cluster.is_some() {
+            trust.believe(&known, snapshot.revision, None)?;
         }
         let uuid = new_uuid().map_err(|e| RegistryError::Refused(format!("no uuid to be had: {e}")))?;
         let txn = Txn::new()
@@ -242,21 +273,29 @@ fn new_uuid() -> io::Result<String> {
 mod tests {
     use super::*;
 
+    fn known(revision: Revision, cluster: Option<&str>) -> Known {
+        Known {
+            revision,
+            cluster: cluster.map(str::to_owned),
+        }
+    }
+
     #[test]
     fn a_shorter_history_is_not_believed_and_that_is_not_forgotten() {
         let directory = tempfile::tempdir().unwrap();
         let trust = Trust::open(directory.path()).unwrap();
-        trust.believe(0, 40, Some("a")).unwrap();
+        trust.believe(&known(0, None), 40, Some("a")).unwrap();
+        let early = trust.known();
         trust.witness(50).unwrap();
         trust
-            .believe(40, 45, Some("a"))
+            .believe(&early, 45, Some("a"))
             .expect("an answer overtaken by a newer one is no step back");
-        let doubt = trust.believe(trust.revision(), 49, Some("a")).unwrap_err();
+        let doubt = trust.believe(&trust.known(), 49, Some("a")).unwrap_err();
         assert_eq!(doubt, Doubt::WentBack { had: 50, found: 49 });
 
         let again = Trust::open(directory.path()).unwrap();
         assert_eq!(again.doubt(), Some(doubt.clone()));
-        assert_eq!(again.believe(50, 60, Some("a")).unwrap_err(), doubt);
+        assert_eq!(again.believe(&again.known(), 60, Some("a")).unwrap_err(), doubt);
     }
 
     #[test]
@@ -264,8 +303,8 @@ mod tests {
         for found in [None, Some("b")] {
             let directory = tempfile::tempdir().unwrap();
             let trust = Trust::open(directory.path()).unwrap();
-            trust.believe(0, 40, Some("a")).unwrap();
-            let doubt = trust.believe(40, 41, found).unwrap_err();
+            trust.believe(&trust.known(), 40, Some("a")).unwrap();
+            let doubt = trust.believe(&trust.known(), 41, found).unwrap_err();
             assert_eq!(
                 doubt,
                 Doubt::OtherCluster {
@@ -277,10 +316,20 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_remembers_nothing_joins_what_it_finds() {
+    fn a_read_sent_before_the_cluster_was_founded_raises_no_doubt() {
         let directory = tempfile::tempdir().unwrap();
         let trust = Trust::open(directory.path()).unwrap();
-        trust.believe(0, 7, Some("a")).unwrap();
+        let early = trust.known();
+        trust.believe(&trust.known(), 7, Some("a")).unwrap();
+        trust.believe(&early, 6, None).unwrap();
         assert_eq!(trust.cluster().as_deref(), Some("a"));
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_remembers_nothing_joins_what_it_finds() {
+        let directory = tempfile::tempdir().unwrap();
+        let trust = Trust::open(directory.path()).unwrap();
+        trust.believe(&trust.known(), 7, Some("a")).unwrap();
+        assert_eq!(trust.joined().await, "a");
     }
 }

@@ -64,9 +64,45 @@ impl Read {
     }
 }
 
+/// How often a unit that moves while it is looked at is looked at again.
+const LOOKS: usize = 5;
+
 impl Shared {
     /// What systemd says of the names; those that it does not hold it loads for a moment.
+    ///
+    /// An answer is put together from several: where a signal spoke of a unit meanwhile it may mix before and after, and
+    /// is asked for again.
     pub(super) async fn observe(
+        &self,
+        session: &Session,
+        names: &[UnitName],
+    ) -> Result<Vec<(UnitName, Status)>, InitError> {
+        let mut found = Vec::new();
+        let mut asked = names.to_vec();
+        for look in 1..=LOOKS {
+            let heard: Vec<u64> = asked
+                .iter()
+                .map(|name| self.tracker().heard(name.as_str()))
+                .collect();
+            let statuses = self.observe_once(session, &asked).await?;
+            let mut moved = Vec::new();
+            for ((name, status), heard) in statuses.into_iter().zip(heard) {
+                // One that never comes to rest: the next signal corrects what is said of it now.
+                if self.tracker().heard(name.as_str()) == heard || look == LOOKS {
+                    found.push((name, status));
+                } else {
+                    moved.push(name);
+                }
+            }
+            if moved.is_empty() {
+                break;
+            }
+            asked = moved;
+        }
+        Ok(found)
+    }
+
+    async fn observe_once(
         &self,
         session: &Session,
         names: &[UnitName],

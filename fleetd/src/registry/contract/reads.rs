@@ -1,5 +1,7 @@
 //! Reads: linearizable, at one revision, sorted.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::{Subject, list, refused};
@@ -13,6 +15,7 @@ list![
     a_prefix_ends_where_its_keys_end,
     any_text_can_be_a_key,
     more_selections_than_a_transaction_takes_are_read_at_one_revision,
+    a_large_range_is_read_whole_at_one_revision,
     an_empty_key_is_refused,
 ];
 
@@ -188,6 +191,48 @@ async fn more_selections_than_a_transaction_takes_are_read_at_one_revision(s: Su
     ensure!(snapshot.kvs.len() == 300, "{} of 300", snapshot.kvs.len());
     ensure!(snapshot.kvs.is_sorted_by(|a, b| a.key < b.key), "not sorted");
     Ok(())
+}
+
+async fn a_large_range_is_read_whole_at_one_revision(s: Subject) -> Result<()> {
+    // More than fits into one answer of etcd as it is asked here: 20,000 keys.
+    let all = |round: i32, i: i32| {
+        let keys = (0..128).map(|j| s.key(&format!("large/{i:03}/{j:03}")));
+        keys.fold(Txn::new(), |txn, key| txn.put(key, round.to_string()))
+    };
+    for i in 0..160 {
+        s.apply(all(0, i)).await?;
+    }
+    let writer = tokio::spawn({
+        let txns: Vec<Txn> = (0..160).map(|i| all(1, i)).collect();
+        let s = s.clone();
+        async move {
+            for txn in txns {
+                s.apply(txn).await?;
+            }
+            anyhow::Ok(())
+        }
+    });
+    loop {
+        let done = writer.is_finished();
+        let snapshot = s.read(&[s.under("large/"), s.one("other")]).await?;
+        ensure!(snapshot.kvs.len() == 160 * 128, "{} keys", snapshot.kvs.len());
+        ensure!(snapshot.kvs.is_sorted_by(|a, b| a.key < b.key), "not sorted");
+        let newest = snapshot
+            .kvs
+            .iter()
+            .map(|kv| kv.mod_revision)
+            .max()
+            .unwrap_or_default();
+        ensure!(
+            newest == snapshot.revision,
+            "changed at {newest}, read at {}",
+            snapshot.revision
+        );
+        if done {
+            return writer.await?;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn an_empty_key_is_refused(s: Subject) -> Result<()> {

@@ -126,7 +126,7 @@ impl Endpoints {
                 return Ok(connection);
             }
             Ok(Err(error)) => Failure::new(&url, error),
-            Err(_) => Failure::Unreached(format!("{url}: no answer within {CALL_TIMEOUT:?}")),
+            Err(_) => Failure::no_answer(&url, CALL_TIMEOUT),
         };
         if failure.blames_endpoint() {
             self.give_up(&mut self.state(), &url, &failure);
@@ -138,11 +138,16 @@ impl Endpoints {
         })
     }
 
-    /// Something was answered through `connection`.
+    /// Something was answered through `connection`. A late answer from an endpoint that was given up says nothing about
+    /// the one in use.
     pub(super) fn worked(self: &Arc<Self>, connection: &Arc<Connection>) {
         let first = !connection.worked.swap(true, Ordering::Relaxed);
         let mut state = self.state();
-        if !first && !state.lost && state.tried.is_empty() {
+        let in_use = state
+            .connection
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, connection));
+        if !in_use || (!first && !state.lost && state.tried.is_empty()) {
             return;
         }
         state.tried.clear();
@@ -178,11 +183,7 @@ impl Endpoints {
 
     fn give_up(&self, state: &mut State, url: &str, failure: &Failure) -> bool {
         if !std::mem::replace(&mut state.lost, true) {
-            let (Failure::Unreached(error) | Failure::InDoubt(error) | Failure::Refused(error)) = failure
-            else {
-                return false;
-            };
-            tracing::warn!(endpoint = url, error, "lost etcd");
+            tracing::warn!(endpoint = url, error = failure.reason(url), "lost etcd");
         }
         state.tried.insert(url.to_owned());
         let untried = state

@@ -1,6 +1,7 @@
 //! What a failed call means: may it be sent again, may it have had an effect, and what is said about it in one line.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use tonic::{Code, ConnectError, Status};
 
@@ -20,6 +21,8 @@ pub(super) enum Failure {
     NoSuchLease,
     /// etcd answered that the revision is gone.
     Compacted,
+    /// etcd answered with more than is taken.
+    TooLarge(String),
 }
 
 impl Failure {
@@ -32,6 +35,10 @@ impl Failure {
     pub(super) fn of_read(self) -> RegistryError {
         match self {
             Self::Unreached(text) | Self::InDoubt(text) => RegistryError::Unavailable(text),
+            // The next attempt asks for a later one.
+            Self::Compacted => {
+                RegistryError::Unavailable("the history to read from is gone meanwhile".to_owned())
+            }
             other => other.into_answer(),
         }
     }
@@ -47,10 +54,31 @@ impl Failure {
 
     fn into_answer(self) -> RegistryError {
         RegistryError::Refused(match self {
-            Self::Unreached(text) | Self::InDoubt(text) | Self::Refused(text) => text,
+            Self::Unreached(text) | Self::InDoubt(text) | Self::Refused(text) | Self::TooLarge(text) => text,
             Self::NoSuchLease => "there is no such lease".to_owned(),
-            Self::Compacted => "the revision to read at was compacted meanwhile".to_owned(),
+            Self::Compacted => "the revision is compacted".to_owned(),
         })
+    }
+
+    /// No connection was to be had in time.
+    pub(super) fn no_connection(within: Duration) -> Self {
+        Self::Unreached(format!("no connection within {within:?}"))
+    }
+
+    /// The endpoint was asked and kept silent.
+    pub(super) fn no_answer(endpoint: &str, within: Duration) -> Self {
+        Self::InDoubt(format!("{endpoint}: no answer within {within:?}"))
+    }
+
+    /// What it was, without the endpoint's address that it begins with.
+    pub(super) fn reason(&self, endpoint: &str) -> &str {
+        match self {
+            Self::Unreached(text) | Self::InDoubt(text) | Self::Refused(text) | Self::TooLarge(text) => text
+                .strip_prefix(endpoint)
+                .map_or(text, |rest| rest.trim_start_matches(": ")),
+            Self::NoSuchLease => "no such lease",
+            Self::Compacted => "compacted",
+        }
     }
 
     /// What `error` of a call to `endpoint` means.
@@ -82,7 +110,7 @@ impl Failure {
             Code::NotFound if said == "requested lease not found" => Self::NoSuchLease,
             // etcd and the decoder on our side use the same code for different things.
             Code::OutOfRange if said.contains("compacted") => Self::Compacted,
-            Code::OutOfRange if said.contains("decoded message length too large") => Self::Refused(format!(
+            Code::OutOfRange if said.contains("decoded message length too large") => Self::TooLarge(format!(
                 "{endpoint}: the answer is larger than {} MiB",
                 MAX_MESSAGE_BYTES >> 20
             )),

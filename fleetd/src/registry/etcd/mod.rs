@@ -9,26 +9,27 @@ mod config;
 mod endpoints;
 mod failure;
 mod lease;
+mod read;
 mod watch;
 mod wire;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use etcd_client::{Error, GetOptions, TxnOp, TxnOpResponse};
+use etcd_client::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
-    Backoff, CALL_TIMEOUT, Commit, Lease, LeaseId, MAX_OPS, Registry, RegistryError, Revision, Select,
-    Snapshot, Txn, WATCH_BUFFER, Watch, check,
+    Backoff, CALL_TIMEOUT, Commit, Lease, LeaseId, Registry, RegistryError, Revision, Select, Snapshot, Txn,
+    WATCH_BUFFER, Watch, check,
 };
 pub use config::{EtcdConfig, EtcdTls};
 use endpoints::{Connection, Endpoints};
 use failure::Failure;
 use lease::Renewals;
+use read::Reading;
 
 /// The largest answer taken from etcd. The crate's own limit of 4 MiB is a few thousand units.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -84,7 +85,7 @@ impl EtcdRegistry {
         let tries = self.endpoints.len().max(TRIES);
         let mut backoff = self.backoff();
         for _ in 1..tries {
-            let (failure, all_tried) = match self.ask_once(&ask).await {
+            let (failure, all_tried) = match self.ask_once(again, &ask).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
@@ -100,30 +101,40 @@ impl EtcdRegistry {
                 sleep(backoff.pause()).await;
             }
         }
-        self.ask_once(&ask).await.map_err(|(failure, _)| failure)
+        self.ask_once(again, &ask).await.map_err(|(failure, _)| failure)
     }
 
     /// One attempt; with a failure, whether every endpoint has failed by now.
     async fn ask_once<T, F>(
         &self,
+        again: Again,
         ask: impl Fn(Arc<Connection>) -> F + Send + Sync,
     ) -> Result<T, (Failure, bool)>
     where
         F: Future<Output = Result<T, Error>> + Send,
         T: Send,
     {
-        let connection = self
-            .endpoints
-            .connection()
-            .await
-            .map_err(|failure| (failure, true))?;
-        let failure = match timeout(CALL_TIMEOUT, ask(connection.clone())).await {
-            Ok(Ok(answer)) => {
-                self.endpoints.worked(&connection);
-                return Ok(answer);
+        // With a user to authenticate, callers wait here for one another.
+        let connection = match timeout(CALL_TIMEOUT, self.endpoints.connection()).await {
+            Ok(connection) => connection.map_err(|failure| (failure, true))?,
+            Err(_) => return Err((Failure::no_connection(CALL_TIMEOUT), true)),
+        };
+        let answer = timeout(CALL_TIMEOUT, ask(connection.clone()));
+        let failure = tokio::select! {
+            biased;
+            answer = answer => match answer {
+                Ok(Ok(answer)) => {
+                    self.endpoints.worked(&connection);
+                    return Ok(answer);
+                }
+                Ok(Err(error)) => Failure::new(&connection.url, error),
+                Err(_) => Failure::no_answer(&connection.url, CALL_TIMEOUT),
+            },
+            // Another call has found the endpoint dead. What may be asked elsewhere need not wait for it; what may
+            // not still hopes for the answer.
+            () = connection.left.cancelled(), if again == Again::Harmless => {
+                Failure::InDoubt(format!("{} was given up for another endpoint", connection.url))
             }
-            Ok(Err(error)) => Failure::new(&connection.url, error),
-            Err(_) => no_answer(&connection, CALL_TIMEOUT),
         };
         Err(self.blame(&connection, failure))
     }
@@ -153,74 +164,25 @@ enum Again {
     Never,
 }
 
-fn no_answer(connection: &Connection, within: Duration) -> Failure {
-    Failure::InDoubt(format!("{}: no answer within {within:?}", connection.url))
-}
-
 fn seconds(ttl: Duration) -> i64 {
     let whole = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
     i64::try_from(whole).unwrap_or(i64::MAX)
-}
-
-/// Reads up to [`MAX_OPS`] selections, at `at` if that is given and else as of now.
-async fn read_some(
-    connection: Arc<Connection>,
-    what: &[Select],
-    at: Option<Revision>,
-) -> Result<Snapshot, Error> {
-    let pinned = |options: GetOptions| match at {
-        Some(revision) => options.with_revision(revision),
-        None => options,
-    };
-    let mut kv = connection.kv();
-    if let [] | [_] = what {
-        let (key, options) = match what.first() {
-            Some(select) => wire::get(select),
-            None => wire::get_nothing(),
-        };
-        let answer = kv.get(key, Some(pinned(options))).await?;
-        let revision = wire::revision(answer.header());
-        let kvs = wire::key_values(answer).collect();
-        return Ok(Snapshot { kvs, revision });
-    }
-    let gets = what
-        .iter()
-        .map(wire::get)
-        .map(|(key, options)| TxnOp::get(key, Some(pinned(options))));
-    let answer = kv
-        .txn(etcd_client::Txn::new().and_then(gets.collect::<Vec<_>>()))
-        .await?;
-    let kvs = answer
-        .op_responses()
-        .into_iter()
-        .flat_map(|response| match response {
-            TxnOpResponse::Get(get) => wire::key_values(get).collect(),
-            _ => Vec::new(),
-        });
-    Ok(Snapshot {
-        kvs: kvs.collect(),
-        revision: wire::revision(answer.header()),
-    })
 }
 
 #[async_trait]
 impl Registry for EtcdRegistry {
     async fn read(&self, what: &[Select]) -> Result<Snapshot, RegistryError> {
         check::select(what)?;
-        let (first, more) = what.split_at(what.len().min(MAX_OPS));
-        let ask = |connection| read_some(connection, first, None);
-        let mut all = self.call(Again::Harmless, ask).await.map_err(Failure::of_read)?;
-        // etcd takes no more in one transaction; the rest is read as of the revision of the first.
-        for some in more.chunks(MAX_OPS) {
-            let ask = |connection| read_some(connection, some, Some(all.revision));
-            let further = self.call(Again::Harmless, ask).await.map_err(Failure::of_read)?;
-            all.kvs.extend(further.kvs);
+        let mut reading = Reading::new(what);
+        loop {
+            let request = reading.request();
+            let ask = |connection: Arc<Connection>| request.clone().send(connection.kv());
+            let answer = self.call(Again::Harmless, ask).await.map_err(Failure::of_read)?;
+            reading.take(answer);
+            if let Some(snapshot) = reading.finished() {
+                return Ok(snapshot);
+            }
         }
-        if what.len() > 1 {
-            let sorted: BTreeMap<_, _> = all.kvs.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
-            all.kvs = sorted.into_values().collect();
-        }
-        Ok(all)
     }
 
     async fn commit(&self, txn: Txn) -> Result<Commit, RegistryError> {
@@ -278,10 +240,7 @@ impl Registry for EtcdRegistry {
         loop {
             let connecting = timeout_at(until, self.endpoints.connection()).await;
             let (failure, all_tried) = match connecting {
-                Err(_) => (
-                    Failure::Unreached(format!("no connection within {deadline:?}")),
-                    true,
-                ),
+                Err(_) => (Failure::no_connection(deadline), true),
                 Ok(Err(failure)) => (failure, true),
                 Ok(Ok(connection)) => match timeout_at(until, self.renewals.renew(&connection, id)).await {
                     Ok(Ok(lease)) => {
@@ -289,7 +248,7 @@ impl Registry for EtcdRegistry {
                         return Ok(lease);
                     }
                     Ok(Err(error)) => self.blame(&connection, Failure::new(&connection.url, error)),
-                    Err(_) => self.blame(&connection, no_answer(&connection, deadline)),
+                    Err(_) => self.blame(&connection, Failure::no_answer(&connection.url, deadline)),
                 },
             };
             let pause = if all_tried {

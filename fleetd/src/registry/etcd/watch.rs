@@ -61,7 +61,8 @@ pub(super) async fn carry(connection: Arc<Connection>, stream: WatchStream, from
     }
 }
 
-/// Waits for the holder when it is slow: etcd then keeps for us what is not taken from the stream.
+/// Waits for the holder when it is slow: etcd then keeps for us what is not taken from the stream. History that is too
+/// large to be taken is as good as gone.
 async fn read(connection: &Connection, mut stream: WatchStream, from: Revision, out: &Out) -> RegistryError {
     let url = &connection.url;
     let mut next = from;
@@ -75,7 +76,14 @@ async fn read(connection: &Connection, mut stream: WatchStream, from: Revision, 
         let response = match message {
             Ok(Some(response)) => response,
             Ok(None) => return RegistryError::Unavailable(format!("{url}: the watch ended")),
-            Err(error) => return Failure::new(url, error).of_read(),
+            Err(error) => {
+                return match Failure::new(url, error) {
+                    // Up to 1,000 revisions come in one message. Fragments would make them smaller, but etcd takes a
+                    // time that grows with the square of their size: 8 s for what can be read afresh in one.
+                    Failure::TooLarge(_) => RegistryError::Compacted(next),
+                    other => other.of_read(),
+                };
+            }
         };
         if response.canceled() {
             return canceled(url, &response);

@@ -1,13 +1,11 @@
 //! Between the store's words and etcd's.
 
-use etcd_client::{
-    Compare, CompareOp, GetOptions, GetResponse, PutOptions, ResponseHeader, TxnOp, WatchOptions,
-};
+use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, ResponseHeader, TxnOp, WatchOptions};
 
 use super::super::{KeyValue, LeaseId, Op, Precondition, Revision, Select, Txn};
 
-/// A key that needs no rights of its own to have its absence counted; for reads that only ask for the revision.
-const NO_KEY: &[u8] = b"\0";
+/// The lowest key there can be.
+pub(super) const FIRST_KEY: &[u8] = b"\0";
 
 pub(super) fn revision(header: Option<&ResponseHeader>) -> Revision {
     header.map_or(0, ResponseHeader::revision)
@@ -27,24 +25,6 @@ pub(super) fn key_value(kv: etcd_client::KeyValue) -> Option<KeyValue> {
     })
 }
 
-pub(super) fn key_values(mut response: GetResponse) -> impl Iterator<Item = KeyValue> {
-    response.take_kvs().into_iter().filter_map(key_value)
-}
-
-/// The key and the options of a read.
-pub(super) fn get(what: &Select) -> (&[u8], GetOptions) {
-    match what {
-        Select::Key(key) => (key.as_bytes(), GetOptions::new()),
-        Select::Prefix(prefix) => (prefix.as_bytes(), GetOptions::new().with_prefix()),
-    }
-}
-
-/// A read of nothing, for the revision of the answer. A transaction without reads would not do: etcd answers that one
-/// from whatever the member has, without asking the others.
-pub(super) fn get_nothing() -> (&'static [u8], GetOptions) {
-    (NO_KEY, GetOptions::new().with_count_only())
-}
-
 /// The key and the options of a watch.
 pub(super) fn watch(what: &Select, from: Revision) -> (&[u8], WatchOptions) {
     let options = WatchOptions::new().with_start_revision(from);
@@ -62,7 +42,7 @@ pub(super) fn txn(txn: Txn) -> etcd_client::Txn {
             let key = txn
                 .preconditions
                 .first()
-                .map_or(NO_KEY, |first| first.key().as_bytes());
+                .map_or(FIRST_KEY, |first| first.key().as_bytes());
             vec![TxnOp::get(key, Some(GetOptions::new().with_count_only()))]
         }
     };
