@@ -62,11 +62,14 @@ impl Cluster {
                 self.verdicts.insert(name, entry(kv, json(kv).ok()));
             }
             Some(Key::Machine(id)) => {
-                if let Ok(record) = json::<units::MachineRecord>(kv) {
-                    let machine = self.machine(id);
-                    machine.metadata = record.effective_metadata();
-                    machine.record = Some(entry(kv, record));
-                }
+                let record = json::<units::MachineRecord>(kv).ok();
+                let machine = self.machine(id);
+                machine.is_unreadable = record.is_none();
+                machine.metadata = record
+                    .as_ref()
+                    .map(units::MachineRecord::effective_metadata)
+                    .unwrap_or_default();
+                machine.record = record.map(|record| entry(kv, record));
             }
             Some(Key::Assign(id, name)) => {
                 self.machine(id)
@@ -90,8 +93,16 @@ impl Cluster {
                 self.machine(id).presence = Some(entry(kv, presence));
             }
             Some(Key::State(id, name)) => {
-                if let Ok(state) = json(kv) {
-                    self.machine(id).states.insert(name, entry(kv, state));
+                let machine = self.machine(id);
+                match json(kv) {
+                    Ok(state) => {
+                        machine.unreadable_states.remove(&name);
+                        machine.states.insert(name, entry(kv, state));
+                    }
+                    Err(_) => {
+                        machine.states.remove(&name);
+                        machine.unreadable_states.insert(name);
+                    }
                 }
             }
         }
@@ -111,6 +122,7 @@ impl Cluster {
             }
             Some(Key::Machine(id)) => self.change_machine(id, |m| {
                 m.record = None;
+                m.is_unreadable = false;
                 m.metadata.clear();
             }),
             Some(Key::Assign(id, name)) => self.change_machine(id, |m| {
@@ -120,6 +132,7 @@ impl Cluster {
             Some(Key::Presence(id)) => self.change_machine(id, |m| m.presence = None),
             Some(Key::State(id, name)) => self.change_machine(id, |m| {
                 m.states.remove(&name);
+                m.unreadable_states.remove(&name);
             }),
         }
     }
@@ -179,13 +192,7 @@ impl Cluster {
             content.modified = kv.mod_revision;
             return;
         }
-        let refers = |u: &Unit| u.record.as_ref().is_ok_and(|r| r.hash == hash);
-        let users: Vec<UnitName> = self
-            .units
-            .iter()
-            .filter(|(_, u)| refers(u))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let users = self.users_of(&hash);
         let file = parse(&hash, &kv.value).map(Arc::new);
         let content = Content {
             modified: kv.mod_revision,
@@ -197,7 +204,16 @@ impl Cluster {
     }
 
     fn forget_content(&mut self, hash: &Hash) {
-        self.contents.remove(hash);
+        // The common case is the leader's own: a content goes when nobody refers to it.
+        if self.contents.remove(hash).is_some_and(|c| c.users > 0) {
+            self.resolve(self.users_of(hash), hash);
+        }
+    }
+
+    fn users_of(&self, hash: &Hash) -> Vec<UnitName> {
+        let refers = |u: &Unit| u.record.as_ref().is_ok_and(|r| r.hash == *hash);
+        let users = self.units.iter().filter(|(_, u)| refers(u));
+        users.map(|(name, _)| name.clone()).collect()
     }
 
     fn resolve(&mut self, names: Vec<UnitName>, hash: &Hash) {

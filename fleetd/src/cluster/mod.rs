@@ -6,8 +6,10 @@
 
 mod fold;
 pub mod invariants;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use units::{
@@ -76,6 +78,8 @@ pub struct Content {
 pub struct Machine {
     /// What the cluster remembers of it.
     pub record: Option<Entry<MachineRecord>>,
+    /// Its record is there and cannot be read: nothing is known of its metadata.
+    pub is_unreadable: bool,
     /// Metadata that units are matched against.
     pub metadata: Metadata,
     /// Its sign of life.
@@ -86,6 +90,8 @@ pub struct Machine {
     pub assignments: BTreeMap<UnitName, Entry<Option<Assignment>>>,
     /// What it says.
     pub states: BTreeMap<UnitName, Entry<State>>,
+    /// Units of which it says something that cannot be read.
+    pub unreadable_states: BTreeSet<UnitName>,
 }
 
 impl Machine {
@@ -142,10 +148,12 @@ impl Machine {
 
     fn is_forgotten(&self) -> bool {
         self.record.is_none()
+            && !self.is_unreadable
             && self.presence.is_none()
             && self.seen.is_none()
             && self.assignments.is_empty()
             && self.states.is_empty()
+            && self.unreadable_states.is_empty()
     }
 }
 

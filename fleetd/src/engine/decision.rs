@@ -58,7 +58,7 @@ pub enum Change<T> {
 }
 
 impl<T> Change<T> {
-    fn is_keep(&self) -> bool {
+    pub(crate) fn is_keep(&self) -> bool {
         matches!(self, Self::Keep)
     }
 }

@@ -169,7 +169,7 @@ impl<'a> Draft<'a> {
         let decision = Decision {
             unit: self.unit.clone(),
             schedule: self.schedule,
-            assigns: self.assigns,
+            assigns: self.assigns.into_iter().filter(|(_, c)| !c.is_keep()).collect(),
             verdict: self.verdict,
             reason: self.reasons.join("; "),
             is_rescue: self.is_rescue,

@@ -16,6 +16,8 @@ pub enum Rejection {
     Absent,
     /// It is leaving the cluster.
     Leaving,
+    /// Its record cannot be read: nobody knows what it offers.
+    Unreadable,
     /// `MachineID=` names another machine.
     MachineId(String),
     /// `MachineMetadata=` does not match: the key, what is wanted, what the machine has.
@@ -48,7 +50,18 @@ pub enum Rejection {
         machine: MachineId,
         /// The metadata key that both machines share the value of.
         key: String,
+        /// It is on its way out.
+        leaving: bool,
     },
+}
+
+/// What the unit is to the machine it is checked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stance {
+    /// It is to come there: what is on its way out is still in the way.
+    Coming,
+    /// It belongs there: what is on its way out makes room for it, and so is no reason to go.
+    Staying,
 }
 
 impl Rejection {
@@ -57,6 +70,7 @@ impl Rejection {
         match self {
             Self::Absent => "not present",
             Self::Leaving => "leaving the cluster",
+            Self::Unreadable => "record cannot be read",
             Self::MachineId(_) => "not the machine named by MachineID",
             Self::Metadata { .. } => "metadata does not match",
             Self::NoDomain(_) => "lacks the FailureDomain metadata",
@@ -69,7 +83,10 @@ impl Rejection {
 
     /// Whether it ends by itself within moments, without anybody changing anything.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Conflict { leaving: true, .. })
+        matches!(
+            self,
+            Self::Conflict { leaving: true, .. } | Self::DomainConflict { leaving: true, .. }
+        )
     }
 }
 
@@ -78,6 +95,7 @@ impl fmt::Display for Rejection {
         match self {
             Self::Absent => write!(f, "shows no sign of life"),
             Self::Leaving => write!(f, "is leaving the cluster"),
+            Self::Unreadable => write!(f, "has a record that cannot be read"),
             Self::MachineId(wanted) => write!(f, "is not {wanted}, which MachineID= asks for"),
             Self::Metadata {
                 key,
@@ -108,10 +126,20 @@ impl fmt::Display for Rejection {
             Self::Conflict { unit, leaving: true } => {
                 write!(f, "still has to let go of {unit}, which conflicts")
             }
-            Self::DomainConflict { unit, machine, key } => {
+            Self::DomainConflict {
+                unit,
+                machine,
+                key,
+                leaving,
+            } => {
+                let holds = if *leaving {
+                    "still has to let go of"
+                } else {
+                    "holds"
+                };
                 write!(
                     f,
-                    "shares its {key} with {}, which holds {unit}, which conflicts",
+                    "shares its {key} with {}, which {holds} {unit}, which conflicts",
                     machine.short()
                 )
             }
@@ -133,6 +161,7 @@ pub(crate) fn check<'a>(
     unit: &UnitName,
     requirements: &'a Requirements,
     id: &MachineId,
+    stance: Stance,
 ) -> Result<(), Rejection> {
     let Some(machine) = view.cluster.machines.get(id).filter(|m| m.is_present()) else {
         return Err(Rejection::Absent);
@@ -145,7 +174,12 @@ pub(crate) fn check<'a>(
     {
         return Err(Rejection::MachineId(wanted.clone()));
     }
-    for (key, wanted) in &requirements.metadata {
+    if machine.is_unreadable && stance == Stance::Coming {
+        return Err(Rejection::Unreadable);
+    }
+    // What its metadata is nobody knows: that is no reason to go.
+    let is_known = !machine.is_unreadable;
+    for (key, wanted) in requirements.metadata.iter().filter(|_| is_known) {
         let has = machine.metadata.get(key);
         if !has.is_some_and(|value| wanted.contains(value)) {
             let wanted = wanted.iter().cloned().collect();
@@ -159,24 +193,25 @@ pub(crate) fn check<'a>(
     if let Some(key) = requirements
         .failure_domain
         .iter()
-        .find(|k| !machine.metadata.contains_key(*k))
+        .find(|k| is_known && !machine.metadata.contains_key(*k))
     {
         return Err(Rejection::NoDomain(key.clone()));
     }
     if let Some(words) = refusal(view, unit, id) {
         return Err(Rejection::NameClash(words));
     }
-    if let Some((other, holding)) = view.conflict_on(unit, requirements, id) {
+    if let Some((other, holding)) = view.conflict_on(unit, requirements, id, stance) {
         return Err(Rejection::Conflict {
             unit: other.clone(),
             leaving: holding == Holding::Leaving,
         });
     }
-    if let Some((other, there, key)) = view.conflict_in_domain(unit, requirements, id) {
+    if let Some((other, holding, there, key)) = view.conflict_in_domain(unit, requirements, id, stance) {
         return Err(Rejection::DomainConflict {
             unit: other.clone(),
             machine: *there,
             key: key.to_owned(),
+            leaving: holding == Holding::Leaving,
         });
     }
     // Last, for the plan looks at peers only when everything else about a unit is settled.
@@ -186,13 +221,14 @@ pub(crate) fn check<'a>(
     Ok(())
 }
 
-/// The machine's own word against this unit, as long as the unit is the one it spoke of.
+/// The machine's own word against this unit, as long as the unit is the one it spoke of: an answer to an earlier order
+/// says nothing about the present one.
 fn refusal(view: &View<'_>, unit: &UnitName, id: &MachineId) -> Option<String> {
     let machine = view.cluster.machines.get(id)?;
     let state = &machine.states.get(unit)?.value;
     let assigned = machine.assignment(unit)?.generation;
     let current = view.cluster.units.get(unit)?.generation;
-    (state.hold == Hold::Refused && assigned == current).then(|| {
+    (machine.answers(unit, Hold::Refused) && assigned == current).then(|| {
         state
             .problem
             .clone()

@@ -11,6 +11,8 @@ mod memory;
 mod plan;
 mod returned;
 mod run;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod view;
 

@@ -19,7 +19,7 @@ use units::{DesiredState, MachineId, Placement, UnitName, UnitRecord};
 
 use super::decision::{Decision, Step};
 use super::draft::Draft;
-use super::filter::{self, Rejection};
+use super::filter::{self, Rejection, Stance};
 use super::memory::{Allowance, Memory, Policy};
 use super::returned::{self, Fate};
 use super::verdict;
@@ -66,7 +66,7 @@ enum Aim<'a> {
     /// On one machine.
     Somewhere(&'a UnitRecord),
     /// On every machine that fits.
-    Everywhere(&'a UnitRecord),
+    Everywhere,
     /// Its record or content cannot be read: what it has is left alone, nothing new is done.
     Unknown(&'a str),
 }
@@ -106,7 +106,7 @@ impl<'a> Planner<'a> {
             return Aim::Nowhere;
         }
         match &unit.requirements {
-            Ok(requirements) if requirements.global => Aim::Everywhere(record),
+            Ok(requirements) if requirements.global => Aim::Everywhere,
             Ok(_) => Aim::Somewhere(record),
             Err(why) => Aim::Unknown(why),
         }
@@ -140,8 +140,14 @@ impl<'a> Planner<'a> {
         }
         let mut by_age: Vec<(i64, &'a UnitName)> = ages.into_iter().map(|(name, age)| (age, name)).collect();
         by_age.sort_unstable();
-        for (_, name) in by_age {
+        for (_, name) in &by_age {
             self.settle(name);
+        }
+        // Old copies last: they give way to whatever belongs where they are.
+        for (_, name) in by_age {
+            if let Aim::Somewhere(record) = self.aim(name) {
+                self.settle_old_copies(name, record);
+            }
         }
     }
 
@@ -150,8 +156,8 @@ impl<'a> Planner<'a> {
         match self.aim(name) {
             Aim::Nowhere => self.withdraw_all(name),
             Aim::Unknown(why) => self.leave_alone(name, why),
-            Aim::Everywhere(record) => self.settle_global(name, record),
-            Aim::Somewhere(record) => self.settle_single(name, record),
+            Aim::Everywhere => self.settle_global(name),
+            Aim::Somewhere(_) => self.settle_single(name),
         }
     }
 
@@ -229,11 +235,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn settle_global(&mut self, name: &'a UnitName, _record: &'a UnitRecord) {
+    fn settle_global(&mut self, name: &'a UnitName) {
         self.draft(name).unschedule("the unit is global");
         for (id, present) in self.running(name) {
             // Out of sight it keeps its order: loss alone never takes a global unit's place away.
-            match self.fits(name, id).filter(|_| present) {
+            match self.may_stay(name, id).filter(|_| present) {
                 Some(rejection) => self.release(name, id, &rejection.to_string()),
                 None if self.cluster().machines.get(id).is_some_and(|m| m.has_left()) => {
                     self.release(name, id, "the machine left the cluster");
@@ -243,23 +249,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn settle_single(&mut self, name: &'a UnitName, record: &'a UnitRecord) {
+    fn settle_single(&mut self, name: &'a UnitName) {
         let cluster = self.cluster();
         let home = cluster
             .home(name)
             .and_then(|id| cluster.machines.get_key_value(id));
         match home {
-            None => {
-                self.draft(name).unschedule("its machine is not known");
-                // An order without a place: the unit is placed there, or it has to go first.
-                for (id, _) in self.running(name) {
-                    if let Some(rejection) = self.fits(name, id) {
-                        self.release(name, id, &format!("{} {rejection}", id.short()));
-                    }
-                }
-                self.pending.insert(name);
-            }
-            Some((id, machine)) if machine.is_present() => match self.fits_but_peers(name, id) {
+            None => self.find_home(name),
+            Some((id, machine)) if machine.is_present() => match self.may_stay(name, id) {
                 None => self.hold(name, id, "the unit changed"),
                 Some(rejection) => self.unseat(name, id, &rejection),
             },
@@ -274,7 +271,43 @@ impl<'a> Planner<'a> {
                 self.pending.insert(name);
             }
         }
-        self.settle_old_copies(name, record);
+    }
+
+    /// A unit without a place (or with one that cannot be read) that a machine has an order for, or a copy of, belongs
+    /// there. If it cannot stay there it has to go first.
+    fn find_home(&mut self, name: &'a UnitName) {
+        let there = |m: &Machine| !m.has_left() && !m.is_releasing(name);
+        let places = self.view.places(name).into_iter().filter(|(_, m)| there(m));
+        let (present, absent): (Vec<_>, Vec<_>) = places.partition(|(_, m)| m.is_present());
+        let stays = present.iter().find(|(id, _)| self.may_stay(name, id).is_none());
+        if let Some((id, machine)) = stays.or_else(|| absent.first().filter(|_| present.is_empty())) {
+            let reason = "runs there already".to_owned();
+            self.draft(name).schedule(Placement {
+                machine: **id,
+                reason,
+            });
+            match machine.is_present() {
+                true => self.hold(name, id, "runs there already"),
+                false => self.view.occupy(name, id, Holding::Held),
+            }
+            return;
+        }
+        self.draft(name).unschedule("its machine is not known");
+        for (id, machine) in self.view.places(name) {
+            // Out of sight it keeps its order, unless it left.
+            if !machine.assignments.contains_key(name)
+                || machine.is_releasing(name)
+                || (!machine.is_present() && !machine.has_left())
+            {
+                continue;
+            }
+            let why = match self.fits(name, id) {
+                Some(rejection) => format!("{} {rejection}", id.short()),
+                None => "its machine is not known".to_owned(),
+            };
+            self.release(name, id, &why);
+        }
+        self.pending.insert(name);
     }
 
     /// Copies of a placed unit on machines where it does not belong (any more).
@@ -294,10 +327,18 @@ impl<'a> Planner<'a> {
             if !assigned && stray.is_none() {
                 continue;
             }
-            let fits = self.fits(name, id).is_none();
+            let rejection = self.fits(name, id);
             let since = self.memory.retained_since(name, id);
             let kept_for = since.map_or(Duration::ZERO, |since| self.now.saturating_sub(since));
-            match returned::fate(cluster, name, record, id, fits, kept_for, self.policy.retain) {
+            match returned::fate(
+                cluster,
+                name,
+                record,
+                id,
+                rejection.as_ref(),
+                kept_for,
+                self.policy.retain,
+            ) {
                 Fate::Release(why) if assigned => self.release(name, id, &why),
                 // Without an assignment its agent lets go of it as soon as it is taken in.
                 Fate::Release(_) => {}
@@ -348,12 +389,18 @@ impl<'a> Planner<'a> {
 
     fn fits(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
         let requirements = self.view.requirements(name)?;
-        filter::check(&self.view, name, requirements, id).err()
+        filter::check(&self.view, name, requirements, id, Stance::Coming).err()
     }
 
-    /// As [`Self::fits`], but for `MachineOf=`, which is looked at when every unit's own place is settled.
-    fn fits_but_peers(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
-        self.fits(name, id)
+    /// As [`Self::fits`], for a unit that is there already.
+    fn still_fits(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
+        let requirements = self.view.requirements(name)?;
+        filter::check(&self.view, name, requirements, id, Stance::Staying).err()
+    }
+
+    /// As [`Self::still_fits`], but for `MachineOf=`, which is looked at when every unit's own place is settled.
+    fn may_stay(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
+        self.still_fits(name, id)
             .filter(|rejection| !matches!(rejection, Rejection::MachineOf(_)))
     }
 
@@ -377,7 +424,7 @@ impl<'a> Planner<'a> {
                 let Some((id, _)) = home.filter(|(id, _)| self.view.holds(id, name.as_ref())) else {
                     return false;
                 };
-                match self.fits(name, id) {
+                match self.still_fits(name, id) {
                     Some(rejection @ Rejection::MachineOf(_)) => {
                         self.unseat(name, id, &rejection);
                         false
@@ -394,7 +441,7 @@ impl<'a> Planner<'a> {
     fn spread_globals(&mut self) {
         let cluster = self.cluster();
         for name in cluster.units.keys() {
-            let Aim::Everywhere(_) = self.aim(name) else {
+            let Aim::Everywhere = self.aim(name) else {
                 continue;
             };
             let mut anywhere = false;
@@ -547,14 +594,25 @@ impl<'a> Planner<'a> {
         self.plan.steps.extend(decisions.map(Step::Unit));
         let cluster = self.view.cluster;
         for (id, machine) in &cluster.machines {
-            if let Some(presence) = machine.presence.as_ref().filter(|_| !machine.is_taken_in()) {
+            // A copy whose state cannot be read would be taken for none, and its agent would let go of it.
+            let known = machine
+                .unreadable_states
+                .iter()
+                .all(|unit| machine.assignments.contains_key(unit));
+            if let Some(presence) = machine
+                .presence
+                .as_ref()
+                .filter(|_| known && !machine.is_taken_in())
+            {
                 self.plan.steps.push(Step::TakeIn {
                     machine: *id,
                     presence: presence.created,
                 });
             }
         }
-        for (hash, content) in cluster.contents.iter().filter(|(_, c)| c.users == 0) {
+        // What a record that cannot be read refers to nobody knows; a machine that reboots may need it again.
+        let known = cluster.units.values().all(|unit| unit.record.is_ok());
+        for (hash, content) in cluster.contents.iter().filter(|(_, c)| known && c.users == 0) {
             self.plan.steps.push(Step::Discard {
                 hash: *hash,
                 modified: content.modified,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use units::{Assignment, DesiredState, Hold, MachineId, Phase, State, UnitName, UnitRecord};
 
+use super::filter::Rejection;
 use crate::cluster::{Cluster, Entry, Machine};
 use crate::registry::Revision;
 
@@ -51,13 +52,13 @@ pub(crate) fn as_it_is(state: &State) -> Assignment {
 
 /// Decides about the copy of `unit` on `here`, a present machine that is not the unit's home.
 ///
-/// `fits` says whether `here` passes every filter, `kept` how long this leader has kept the copy already.
+/// `rejection` says which filter `here` does not pass, `kept` how long this leader has kept the copy already.
 pub(crate) fn fate(
     cluster: &Cluster,
     unit: &UnitName,
     record: &UnitRecord,
     here: &MachineId,
-    fits: bool,
+    rejection: Option<&Rejection>,
     kept: Duration,
     limit: Duration,
 ) -> Fate {
@@ -69,13 +70,16 @@ pub(crate) fn fate(
         .filter(|(_, m)| m.is_present())
         .and_then(|(_, m)| m.states.get(unit));
     let old = cluster.machines.get(here).and_then(|m| m.states.get(unit));
-    if !fits {
-        return Fate::Release("it cannot stay on the machine it came back with".to_owned());
+    // A copy that runs where it would not be placed any more still does its work until there is another. Not so one
+    // that must not be beside what is there now, or whose machine is going anyway.
+    use Rejection::{Conflict, DomainConflict, Leaving, NameClash};
+    if let Some(reason @ (Conflict { .. } | DomainConflict { .. } | Leaving | NameClash(_))) = rejection {
+        return Fate::Release(format!("the machine it came back with {reason}"));
     }
     if successor.is_some_and(|s| has_come_up(&s.value, record, generation)) {
         return Fate::Release("its successor is active".to_owned());
     }
-    if old.is_some_and(|s| is_healthy(&s.value, record)) {
+    if rejection.is_none() && old.is_some_and(|s| is_healthy(&s.value, record)) {
         return Fate::MoveBack("still runs there, and its successor had not come up".to_owned());
     }
     if kept >= limit {

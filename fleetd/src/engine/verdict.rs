@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use units::{MachineId, Refusal, UnitName, Verdict};
 
-use super::filter::{self, Rejection};
+use super::filter::{self, Rejection, Stance};
 use super::view::View;
 use crate::cluster::Cluster;
 
@@ -22,7 +22,7 @@ pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
         if !machine.is_present() && !machine.is_lost() {
             continue;
         }
-        if let Err(rejection) = filter::check(view, unit, requirements, id) {
+        if let Err(rejection) = filter::check(view, unit, requirements, id, Stance::Coming) {
             rejections.push((id, rejection));
         }
     }

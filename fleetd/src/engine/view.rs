@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use units::{MachineId, Requirements, UnitName};
 
+use super::filter::Stance;
 use super::returned::stray;
 use crate::cluster::{Cluster, Machine};
 
@@ -28,6 +29,13 @@ struct Occupants {
     units: BTreeMap<UnitName, Holding>,
     /// Those of `units` with conflicts of their own: only they can object to a newcomer.
     guarded: BTreeSet<UnitName>,
+}
+
+impl Stance {
+    /// Whether what occupies a machine in this way is in the way.
+    fn minds(self, holding: Holding) -> bool {
+        self == Self::Coming || holding == Holding::Held
+    }
 }
 
 /// How a unit occupies a machine.
@@ -147,6 +155,7 @@ impl<'a> View<'a> {
         unit: &UnitName,
         requirements: &Requirements,
         machine: &MachineId,
+        stance: Stance,
     ) -> Option<(&UnitName, Holding)> {
         let occupants = self.occupants.get(machine)?;
         let by_us = |other: &UnitName| requirements.conflicts.iter().any(|g| g.matches(other.as_ref()));
@@ -160,25 +169,27 @@ impl<'a> View<'a> {
             occupants
                 .units
                 .iter()
-                .find(|(other, _)| *other != unit && by_us(other))
+                .find(|(other, holding)| *other != unit && stance.minds(**holding) && by_us(other))
         };
         ours.map(|(other, holding)| (other, *holding)).or_else(|| {
-            let other = occupants
+            let mut theirs = occupants
                 .guarded
                 .iter()
-                .find(|other| *other != unit && by_them(other))?;
-            Some((other, *occupants.units.get(other)?))
+                .filter_map(|other| Some((other, *occupants.units.get(other)?)));
+            theirs.find(|(other, holding)| *other != unit && stance.minds(*holding) && by_them(other))
         })
     }
 
     /// The first unit elsewhere in a failure domain that `machine` shares, which by the word of the one that declares
-    /// the domain cannot be there together with `unit`: the other unit, its machine, and the metadata key.
+    /// the domain cannot be there together with `unit`: the other unit, how it is there, its machine, and the
+    /// metadata key.
     pub(crate) fn conflict_in_domain(
         &self,
         unit: &UnitName,
         requirements: &'a Requirements,
         machine: &MachineId,
-    ) -> Option<(&UnitName, &'a MachineId, &'a str)> {
+        stance: Stance,
+    ) -> Option<(&UnitName, Holding, &'a MachineId, &'a str)> {
         let here = &self.cluster.machines.get(machine)?.metadata;
         let shares =
             |there: &Machine, key: &str| here.get(key).is_some() && here.get(key) == there.metadata.get(key);
@@ -190,15 +201,16 @@ impl<'a> View<'a> {
                 let Some(key) = requirements.failure_domain.iter().find(|k| shares(there, k)) else {
                     continue;
                 };
-                let hit = |other: &&UnitName| {
+                let hit = |(other, holding): &(&UnitName, &Holding)| {
                     *other != unit
+                        && stance.minds(**holding)
                         && requirements
                             .conflicts
                             .iter()
                             .any(|g| g.matches((*other).as_ref()))
                 };
-                if let Some(other) = occupants.units.keys().find(hit) {
-                    return Some((other, id, key));
+                if let Some((other, holding)) = occupants.units.iter().find(hit) {
+                    return Some((other, *holding, id, key));
                 }
             }
         }
@@ -213,8 +225,13 @@ impl<'a> View<'a> {
                 let Some(there) = self.cluster.machines.get(id) else {
                     continue;
                 };
-                if let Some(key) = theirs.failure_domain.iter().find(|k| shares(there, k)) {
-                    return Some((other, id, key));
+                let Some(holding) = self.occupants.get(id).and_then(|o| o.units.get(other)) else {
+                    continue;
+                };
+                if let Some(key) = theirs.failure_domain.iter().find(|k| shares(there, k))
+                    && stance.minds(*holding)
+                {
+                    return Some((other, *holding, id, key));
                 }
             }
         }
