@@ -117,7 +117,7 @@ fn a_machine_that_left_is_not_lost_and_nothing_waits_for_it() {
     assert_eq!(bed.home("pinned.service"), None);
     assert_eq!(bed.phase("pinned.service", a), None);
     let plan = bed.plan();
-    assert_eq!((plan.braked, bed.memory.lost().count()), (0, 0));
+    assert_eq!((plan.braked, bed.memory.absent()), (0, 0));
     let verdict = bed.verdict("pinned.service").unwrap();
     let named: Vec<_> = verdict.machines.iter().map(|m| m.machine).collect();
     assert_eq!(named, [c], "machines that left are no candidates");

@@ -343,10 +343,8 @@ fn check_at_rest(bed: &mut Bed) {
             );
         }
     }
-    assert_eq!(
-        bed.memory.lost().count(),
-        cluster.machines.values().filter(|m| m.is_lost()).count()
-    );
+    let lost = cluster.machines.values().filter(|m| m.is_lost()).count();
+    assert!(bed.memory.absent() >= lost, "a lost machine is not missed");
 }
 
 proptest! {
