@@ -177,6 +177,7 @@ fn nowhere(cluster: &Cluster) -> Result<()> {
 fn host_name(cluster: &Cluster) -> Result<()> {
     let machines: Vec<usize> = (1..=3).collect();
     for number in &machines {
+        cluster.run(*number, &["ssh-keygen", "-A"])?;
         cluster.run(*number, &["systemctl", "start", "ssh.service"])?;
     }
     let pids = |c: &Cluster| {

@@ -218,8 +218,7 @@ pub(super) fn transition(verb: &Verb, unit: &UnitName, watched: &Watched) -> Ste
     if watched.global {
         return Step::Nothing;
     }
-    let has_ended = |state: &State| state.ended() && state.since > 0;
-    if verb.desired == DesiredState::Launched && watched.present_state().is_some_and(has_ended) {
+    if verb.desired == DesiredState::Launched && watched.present_state().is_some_and(State::ended) {
         return Step::Send(Change::Run);
     }
     let reached = |what: &What| {

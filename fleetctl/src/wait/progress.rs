@@ -170,8 +170,6 @@ fn running(goal: &Goal, state: &State, place: &str) -> Option<Progress> {
     };
     match state.active.as_str() {
         "active" | "reloading" | "refreshing" => Some(Reached(String::new())),
-        // It never was anything else: its start waits in systemd's queue.
-        "inactive" if state.since == 0 => None,
         "inactive" if state.has_succeeded() => Some(Reached(String::new())),
         "inactive" | "failed" => failed(""),
         // Its first start has failed; whether one of the next does better nobody knows.

@@ -61,6 +61,8 @@ struct Pursuit {
 /// How a pursuit stands.
 enum Standing {
     Pending,
+    /// Pending, unless all others have been looked at too.
+    Unplaceable,
     Done,
     Failed,
 }
@@ -89,11 +91,16 @@ impl Waiter<'_, '_> {
                     continue;
                 };
                 match self.pursue(&name, pursuit, &mut line)? {
-                    Standing::Pending => continue,
+                    Standing::Pending | Standing::Unplaceable => continue,
                     Standing::Done => {}
                     Standing::Failed => drop(failed.insert(name.clone())),
                 }
                 pending.remove(&name);
+            }
+            if !self.patience.while_unplaced && self.are_all_considered(&pending) {
+                for name in self.give_up_unplaceable(&mut pending, &mut line) {
+                    failed.insert(name);
+                }
             }
             if pending.is_empty() {
                 return Ok(failed);
@@ -162,10 +169,9 @@ impl Waiter<'_, '_> {
                     }
                     return Ok(Standing::Failed);
                 }
-                Progress::Unplaceable(verdict) if !self.patience.while_unplaced => {
-                    line.clear();
-                    self.report_unplaceable(name, &verdict);
-                    return Ok(Standing::Failed);
+                verdict @ Progress::Unplaceable(_) => {
+                    pursuit.last = verdict;
+                    return Ok(Standing::Unplaceable);
                 }
                 other => {
                     pursuit.last = other;
@@ -174,6 +180,34 @@ impl Waiter<'_, '_> {
             }
         }
         Ok(Standing::Done)
+    }
+
+    /// Whether the engine has come to each of the units. One may have no place only because another of the same command,
+    /// which it follows, had none yet.
+    fn are_all_considered(&self, pending: &Pending) -> bool {
+        let has_word = |name: &UnitName| {
+            self.follower
+                .get(name)
+                .and_then(|w| w.placed())
+                .is_some_and(|(_, state)| state.is_some())
+        };
+        pending
+            .iter()
+            .all(|(name, p)| matches!(p.last, Progress::Unplaceable(_)) || has_word(name))
+    }
+
+    fn give_up_unplaceable(&self, pending: &mut Pending, line: &mut ProgressLine) -> Vec<UnitName> {
+        let mut given_up = Vec::new();
+        pending.retain(|name, pursuit| {
+            let Progress::Unplaceable(verdict) = &pursuit.last else {
+                return true;
+            };
+            line.clear();
+            self.report_unplaceable(name, verdict);
+            given_up.push(name.clone());
+            false
+        });
+        given_up
     }
 
     fn report_unplaceable(&self, name: &UnitName, verdict: &Verdict) {

@@ -382,7 +382,7 @@ impl<'a> Loop<'a> {
     fn observed(&mut self, statuses: Vec<(UnitName, Status)>) {
         for (name, status) in statuses {
             if let Some(unit) = self.units.get_mut(&name) {
-                unit.status = Some(status);
+                unit.status = Some(remembering(status, unit.status.take()));
                 self.dirty.insert(name);
             }
         }
@@ -750,6 +750,19 @@ async fn next_event(happenings: &mut Option<mpsc::UnboundedReceiver<init::Event>
     match happenings {
         Some(receiver) => receiver.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+/// systemd forgets a unit that has ended and that nothing refers to; how and when it ended is kept here.
+fn remembering(status: Status, before: Option<Status>) -> Status {
+    let has_forgotten = status.active == "inactive" && status.since_us == 0 && status.load != "not-found";
+    match before.filter(|b| has_forgotten && b.active == "inactive") {
+        Some(before) => Status {
+            since_us: before.since_us,
+            result: before.result,
+            ..status
+        },
+        None => status,
     }
 }
 

@@ -343,6 +343,8 @@ fn check_at_rest(bed: &mut Bed) {
             );
         }
     }
+    let lost = cluster.machines.values().filter(|m| m.is_lost()).count();
+    assert!(bed.memory.absent() >= lost, "a lost machine is not missed");
 }
 
 proptest! {
