@@ -1,0 +1,351 @@
+//! What the loop hears, and what it makes of it.
+
+use super::*;
+
+impl Loop<'_> {
+    pub(super) fn hear_worker(&mut self, word: Word) {
+        match word {
+            Word::Holds(name, held) => {
+                if let Some(unit) = self.units.get_mut(&name) {
+                    let changes_names = unit.held.is_some() != held.is_some();
+                    unit.held = held;
+                    if changes_names {
+                        self.watch_names();
+                    }
+                }
+            }
+            Word::Observed(name, status) => self.observed(vec![(name, status)]),
+            Word::Over(name, outcome) => self.worked(name, outcome),
+        }
+    }
+
+    pub(super) fn hear(&mut self, message: Message) {
+        match message {
+            Message::Observed(result, asked) => {
+                self.is_observing = false;
+                match result {
+                    Ok(statuses) => self.observed(statuses),
+                    Err(error) => {
+                        // The reconnect sends a resync, which asks again.
+                        tracing::warn!(%error, units = asked.len(), "could not ask systemd about units");
+                    }
+                }
+                self.observe_unknown();
+                if self.joined.is_none() {
+                    self.join();
+                }
+            }
+            Message::Read(result) => {
+                self.is_reading = false;
+                match result {
+                    Ok(reading) => {
+                        self.backoff.reset();
+                        let ours = self.joined.as_ref().map(|j| j.created);
+                        let is_gone = reading.presence != ours
+                            && ours.is_some_and(|created| created <= reading.revision);
+                        self.reading = Some(reading);
+                        if is_gone {
+                            tracing::warn!("found the presence of this machine removed, joins again");
+                            self.hear(Message::Lost);
+                        } else {
+                            self.obey();
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "could not read what this machine is to do");
+                        self.reading = None;
+                        self.must_read = true;
+                        self.obey();
+                    }
+                }
+            }
+            Message::Joined(result) => self.came_in(result),
+            Message::Lost => {
+                self.joined = None;
+                if let Some(keeper) = self.keeper.take() {
+                    keeper.abort();
+                }
+                self.obey();
+                self.join();
+            }
+            Message::Wrote(said, result) => {
+                self.is_writing = false;
+                match result {
+                    Ok(Commit::Applied(_)) => self.publisher.written(said, self.started.elapsed()),
+                    Ok(Commit::Refused(_)) => {
+                        // The presence is not the one it was: a look tells.
+                        self.must_read = true;
+                        self.publisher.failed(&said);
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "could not publish states");
+                        self.publisher.failed(&said);
+                    }
+                }
+            }
+            Message::LeaveAnnounced(accepted) => {
+                if accepted {
+                    tracing::info!(
+                        units = self.units.len(),
+                        "leaving the cluster: stopping the units of this machine"
+                    );
+                    self.is_leaving = true;
+                    self.obey();
+                } else if let Some(answer) = self.leaving.take() {
+                    let _ = answer.send(false);
+                }
+            }
+            Message::Owned(name, owner) => {
+                if let Some(unit) = self.units.get_mut(&name)
+                    && owner == Owner::Nobody
+                    && unit.refused.take().is_some()
+                {
+                    tracing::info!(unit = %name, "found the name free again");
+                    self.dirty.insert(name);
+                }
+            }
+            Message::Left => {
+                if let Some(answer) = self.leaving.take() {
+                    let _ = answer.send(true);
+                }
+                self.has_left = true;
+            }
+        }
+    }
+
+    pub(super) fn see(&mut self, update: Update, mirror: &mut Mirror) {
+        match update {
+            Update::Reset(_) | Update::Changed(_) | Update::Reconnected => self.must_read = true,
+            Update::Disconnected(error) => {
+                tracing::warn!(%error, "lost sight of the registry; every unit is kept as it is");
+                self.reading = None;
+                self.obey();
+            }
+            Update::WentBack { had, found } => {
+                let known = Known {
+                    revision: had,
+                    cluster: None,
+                };
+                let _ = self.agent.trust.believe(&known, found, None);
+                mirror.accept();
+                self.obey();
+            }
+        }
+    }
+
+    pub(super) fn happened(&mut self, event: init::Event) {
+        match event {
+            init::Event::Changed(name, status) => self.observed(vec![(name, status)]),
+            init::Event::Resync => {
+                for unit in self.units.values_mut() {
+                    unit.status = None;
+                }
+                self.observe_unknown();
+                self.check_refused();
+            }
+            init::Event::FilesChanged => self.check_refused(),
+        }
+    }
+
+    /// Names that were the host's may have become free.
+    pub(super) fn check_refused(&mut self) {
+        let refused = self
+            .units
+            .iter()
+            .filter(|(_, u)| u.refused.is_some())
+            .map(|(name, _)| name.clone());
+        for name in refused.collect::<Vec<_>>() {
+            let init = self.agent.init.clone();
+            self.beside(async move {
+                let owner = init
+                    .owner(&name)
+                    .await
+                    .unwrap_or_else(|_| Owner::Host("?".into()));
+                Message::Owned(name, owner)
+            });
+        }
+    }
+
+    pub(super) fn observed(&mut self, statuses: Vec<(UnitName, Status)>) {
+        for (name, status) in statuses {
+            if let Some(unit) = self.units.get_mut(&name) {
+                unit.status = Some(remembering(status, unit.status.take()));
+                self.dirty.insert(name);
+            }
+        }
+    }
+
+    pub(super) fn worked(&mut self, name: UnitName, outcome: Outcome) {
+        match &outcome {
+            Outcome::Done | Outcome::Superseded => {
+                tracing::debug!(unit = %name, ?outcome, "worked on a unit")
+            }
+            Outcome::Ended(word) => {
+                tracing::warn!(unit = %name, result = word, "started a unit that did not come up")
+            }
+            Outcome::Refused(why) => tracing::warn!(unit = %name, reason = why, "refused a unit"),
+            Outcome::Failed(why) => tracing::warn!(unit = %name, reason = why, "failed to work on a unit"),
+        }
+        if let Some(unit) = self.units.get_mut(&name) {
+            unit.worked(outcome);
+            self.dirty.insert(name);
+        }
+    }
+
+    pub(super) fn came_in(&mut self, result: Result<Joined, AbsenceError>) {
+        self.is_joining = false;
+        match result {
+            Ok(joined) => {
+                self.backoff.reset();
+                if let Some(said) = &joined.resumed {
+                    self.publisher.assume(said.clone());
+                }
+                let door = self.door.clone();
+                let kept = joined.clone();
+                self.keeper = Some(self.beside(async move {
+                    door.keep(&kept).await;
+                    Message::Lost
+                }));
+                self.joined = Some(joined);
+                // A presence answers to `seen` from now on.
+                self.must_read = true;
+                self.dirty.extend(self.units.keys().cloned());
+            }
+            Err(error) => {
+                let pause = match &error {
+                    AbsenceError::Duplicate { .. } => {
+                        tracing::error!(%error, "could not join the cluster");
+                        self.agent.ttl
+                    }
+                    AbsenceError::Join(crate::registry::trust::JoinError::Doubt(_)) => {
+                        // Only a person ends that; fleetd is restarted then.
+                        return;
+                    }
+                    _ => {
+                        tracing::warn!(%error, "could not join the cluster, trying again");
+                        self.backoff.pause()
+                    }
+                };
+                self.join_after(pause);
+            }
+        }
+    }
+
+    pub(super) fn join(&mut self) {
+        self.join_after(Duration::ZERO);
+    }
+
+    pub(super) fn join_after(&mut self, pause: Duration) {
+        if self.is_joining
+            || self.is_leaving
+            || self
+                .units
+                .values()
+                .any(|u| u.held.is_some() && u.status.is_none())
+        {
+            return;
+        }
+        self.is_joining = true;
+        for (name, unit) in &self.units {
+            if let Say::This(state) = unit.say() {
+                self.publisher.want(name, state);
+            }
+        }
+        let words = self.publisher.all();
+        let door = self.door.clone();
+        self.beside(async move {
+            sleep(pause).await;
+            Message::Joined(door.join(words).await)
+        });
+    }
+
+    pub(super) fn watch_names(&self) {
+        let held = self.units.iter().filter(|(_, u)| u.held.is_some());
+        self.agent
+            .init
+            .watch(held.map(|(name, _)| name.clone()).collect());
+    }
+
+    pub(super) fn observe_unknown(&mut self) {
+        let unknown = self
+            .units
+            .iter()
+            .filter(|(_, u)| u.status.is_none())
+            .map(|(name, _)| name.clone());
+        let unknown: Vec<UnitName> = unknown.collect();
+        if unknown.is_empty() || self.is_observing {
+            return;
+        }
+        self.is_observing = true;
+        let init = self.agent.init.clone();
+        self.beside(async move {
+            let result = init.observe(&unknown).await;
+            if result.is_err() {
+                // The connection is being made again, which takes a moment.
+                sleep(Duration::from_millis(200)).await;
+            }
+            Message::Observed(result, unknown)
+        });
+    }
+
+    /// Gives every unit the order that the last reading, or the lack of one, amounts to.
+    pub(super) fn obey(&mut self) {
+        let doubt = self.agent.trust.doubt().is_some();
+        let incarnation = self.joined.as_ref().map(|j| j.created);
+        let reading = self.reading.as_ref().filter(|_| !doubt);
+        let told: BTreeMap<UnitName, (Option<Assignment>, i64)> =
+            reading.map(|r| r.assignments.clone()).unwrap_or_default();
+        for name in told
+            .keys()
+            .filter(|name| !self.units.contains_key(*name))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.units.insert(name, Unit::new(None));
+        }
+        for (name, unit) in &mut self.units {
+            let assigned = match reading {
+                Some(_) => told.get(name).cloned(),
+                // Not known at present: what was said last is what states still answer to.
+                None => unit.assigned.clone(),
+            };
+            let order = match reading {
+                // Accepted by the registry: from there on it is carried through, whatever becomes of etcd.
+                _ if self.is_leaving => Order::Release,
+                None => Order::Keep,
+                Some(reading) => orders::order(reading, incarnation, assigned.as_ref()),
+            };
+            if unit.order != order || unit.assigned != assigned {
+                unit.told(assigned, order);
+                self.dirty.insert(name.clone());
+            }
+        }
+        self.observe_unknown();
+    }
+
+    pub(super) fn asked_to_leave(&mut self, request: LeaveRequest) {
+        let Some(joined) = self.joined.clone() else {
+            let _ = request.send(false);
+            return;
+        };
+        self.leaving = Some(request);
+        let door = self.door.clone();
+        self.beside(async move {
+            let announced = tokio::time::timeout(LEAVE_ACCEPTED, door.announce_leave(&joined)).await;
+            let accepted = match announced {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "could not leave the cluster; every unit is kept");
+                    false
+                }
+                Err(_) => {
+                    tracing::warn!(
+                        "could not leave the cluster: the registry did not answer; every unit is kept"
+                    );
+                    false
+                }
+            };
+            Message::LeaveAnnounced(accepted)
+        });
+    }
+}

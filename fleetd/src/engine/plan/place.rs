@@ -1,0 +1,148 @@
+//! Units that want a place: a copy on every fitting machine, or the least loaded one of them, or a verdict.
+
+use super::*;
+
+impl<'a> Planner<'a> {
+    pub(super) fn spread_globals(&mut self) {
+        let cluster = self.cluster();
+        for name in cluster.units.keys() {
+            let Aim::Everywhere = self.aim(name) else {
+                continue;
+            };
+            let mut anywhere = false;
+            for (id, machine) in cluster.present() {
+                if machine.assignments.contains_key(name) {
+                    // Settled already, being released, or refused.
+                    anywhere |= self.view.holds(id, name.as_ref());
+                } else if self.fits(name, id).is_none() {
+                    self.hold(name, id, "the unit is global and the machine fits");
+                    anywhere = true;
+                }
+            }
+            if anywhere {
+                self.draft(name).acquit();
+            } else {
+                let verdict = verdict::of(&self.view, name);
+                self.draft(name).judge(verdict);
+            }
+        }
+    }
+
+    pub(super) fn place_all(&mut self) {
+        let mut waiting: Vec<&'a UnitName> = std::mem::take(&mut self.pending).into_iter().collect();
+        let mut allowance = self.memory.allowance(self.now, self.policy);
+        // A second round is only for those whose MachineOf= peers found a place in the one before.
+        loop {
+            let before = waiting.len();
+            waiting.retain(|name| !self.place(name, &mut allowance));
+            let progress = waiting.len() < before;
+            let follows = |name: &&UnitName| {
+                self.view
+                    .requirements(name)
+                    .is_some_and(|r| !r.machine_of.is_empty())
+            };
+            if !progress || !waiting.iter().any(follows) {
+                break;
+            }
+        }
+        for name in waiting {
+            let verdict = if self.is_being_released(name) {
+                verdict::passing(
+                    self.cluster(),
+                    name,
+                    "waits until the machine it is leaving has let go of it",
+                )
+            } else {
+                verdict::of(&self.view, name)
+            };
+            self.draft(name).judge(verdict);
+        }
+    }
+
+    /// Finds a place; `false` if there is none at present.
+    pub(super) fn place(&mut self, name: &'a UnitName, allowance: &mut Allowance) -> bool {
+        if self.is_being_released(name) {
+            return false;
+        }
+        let cluster = self.cluster();
+        let lost = cluster
+            .home(name)
+            .and_then(|id| cluster.machines.get_key_value(id))
+            .filter(|(_, m)| m.is_lost());
+        if let Some((id, _)) = lost {
+            if let Some(why) = self.held_back(id, allowance) {
+                self.plan.braked += 1;
+                let verdict = verdict::passing(cluster, name, why);
+                self.draft(name).judge(verdict);
+                return true;
+            }
+            self.view.vacate(name, id);
+        }
+        let Some((id, why)) = self.choose(name) else {
+            if let Some((id, _)) = lost {
+                self.view.occupy(name, id, Holding::Held);
+            }
+            return false;
+        };
+        if let Some((from, _)) = lost {
+            self.draft(name).rescue(from);
+            if let Allowance::Paced(left) = allowance {
+                *left = left.saturating_sub(1);
+            }
+        }
+        self.draft(name).schedule(Placement {
+            machine: *id,
+            reason: why.clone(),
+        });
+        self.hold(name, id, &why);
+        true
+    }
+
+    /// A machine that passes every filter: one that runs the unit already, else the least loaded.
+    pub(super) fn choose(&self, name: &UnitName) -> Option<(&'a MachineId, String)> {
+        let has = |m: &Machine| !m.is_releasing(name);
+        let mut there = self.view.places(name).into_iter();
+        if let Some((id, _)) = there.find(|(id, m)| has(m) && self.fits(name, id).is_none()) {
+            return Some((id, "runs there already".to_owned()));
+        }
+        let (load, id) = self
+            .view
+            .by_load()
+            .find(|(_, id)| self.fits(name, id).is_none())?;
+        let units = if load == 1 { "unit" } else { "units" };
+        Some((
+            id,
+            format!("least loaded of the machines that fit ({load} {units} there before it)"),
+        ))
+    }
+
+    /// Whether a machine still has to let go of it: until then it must not start anywhere else.
+    pub(super) fn is_being_released(&self, name: &UnitName) -> bool {
+        let drafted = self.drafts.get(name).is_some_and(Draft::releases);
+        drafted
+            || self
+                .view
+                .places(name)
+                .iter()
+                .any(|(_, m)| m.is_releasing(name) && !is_gone(m, name))
+    }
+
+    /// Why a unit has to stay with its lost machine for now.
+    pub(super) fn held_back(&mut self, lost: &MachineId, allowance: &Allowance) -> Option<&'static str> {
+        if let Some(until) = self.memory.grace(lost, self.now) {
+            self.wake_at(until);
+            return Some("its machine was missing when this leader began, and is given time to come back");
+        }
+        match allowance {
+            Allowance::Free => return None,
+            Allowance::Held(until) => self.wake_at(*until),
+            Allowance::Paced(0) => {
+                self.wake_at(self.now + Duration::from_secs(1) / self.policy.brake_pace.max(1))
+            }
+            Allowance::Paced(_) => return None,
+        }
+        Some(
+            "stays with its lost machine for now: too many were lost at once, so etcd or the network is suspected",
+        )
+    }
+}

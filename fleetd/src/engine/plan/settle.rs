@@ -1,0 +1,331 @@
+//! Units that hold a place: whether they keep it, and what becomes of copies where they do not belong.
+
+use super::*;
+
+impl<'a> Planner<'a> {
+    /// Goes through every unit that the registry knows in any way, the longest-placed first.
+    pub(super) fn settle_all(&mut self) {
+        let cluster = self.cluster();
+        let mut ages: BTreeMap<&'a UnitName, i64> =
+            cluster.units.keys().map(|name| (name, i64::MAX)).collect();
+        let mut since = |name: &'a UnitName, created: i64| {
+            ages.entry(name)
+                .and_modify(|age| *age = created.min(*age))
+                .or_insert(created);
+        };
+        cluster
+            .schedule
+            .iter()
+            .for_each(|(name, entry)| since(name, entry.created));
+        cluster.verdicts.keys().for_each(|name| since(name, i64::MAX));
+        for (name, places) in self.view.placed_units() {
+            let created = |m: &Machine| m.assignments.get(name).map(|e| e.created);
+            since(
+                name,
+                places
+                    .iter()
+                    .filter_map(|(_, m)| created(m))
+                    .min()
+                    .unwrap_or(i64::MAX),
+            );
+        }
+        let mut by_age: Vec<(i64, &'a UnitName)> = ages.into_iter().map(|(name, age)| (age, name)).collect();
+        by_age.sort_unstable();
+        for (_, name) in &by_age {
+            self.settle(name);
+        }
+        // Old copies last: they give way to whatever belongs where they are.
+        for (_, name) in by_age {
+            if let Aim::Somewhere(record) = self.aim(name) {
+                self.settle_old_copies(name, record);
+            }
+        }
+    }
+
+    pub(super) fn settle(&mut self, name: &'a UnitName) {
+        self.withdraw_answered(name);
+        match self.aim(name) {
+            Aim::Nowhere => self.withdraw_all(name),
+            Aim::Unknown(why) => self.leave_alone(name, why),
+            Aim::Everywhere => self.settle_global(name),
+            Aim::Somewhere(_) => self.settle_single(name),
+        }
+    }
+
+    /// Orders to release that have been answered have done their work, but one: a refusal stays as long as the unit is
+    /// the one that was refused, for it is what keeps the engine from asking that machine again.
+    pub(super) fn withdraw_answered(&mut self, name: &'a UnitName) {
+        let cluster = self.cluster();
+        let wanted = !matches!(self.aim(name), Aim::Nowhere);
+        let generation = cluster.units.get(name).map(|u| u.generation);
+        for (id, machine) in self.view.places(name) {
+            let Some(assignment) = machine.assignment(name).filter(|_| machine.is_releasing(name)) else {
+                continue;
+            };
+            let remembers = wanted
+                && machine.answers(name, units::Hold::Refused)
+                && generation == Some(assignment.generation);
+            if is_gone(machine, name) && !remembers {
+                self.draft(name).clear(id, "it is gone from there");
+            }
+        }
+    }
+
+    pub(super) fn withdraw_all(&mut self, name: &'a UnitName) {
+        let why = match self.cluster().units.get(name) {
+            None => "the unit was destroyed",
+            Some(_) if name.is_template() => "the unit is a template",
+            Some(_) => "the unit is to be inactive",
+        };
+        self.draft(name).unschedule(why);
+        self.draft(name).acquit();
+        for (id, _) in self.running(name) {
+            self.release(name, id, why);
+        }
+    }
+
+    /// Machines with an order to run `name`, readable or not.
+    pub(super) fn running(&self, name: &UnitName) -> Vec<(&'a MachineId, bool)> {
+        let has = |m: &Machine| m.assignments.contains_key(name) && !m.is_releasing(name);
+        self.view
+            .places(name)
+            .into_iter()
+            .filter(|(_, m)| has(m))
+            .map(|(id, m)| (id, m.is_present()))
+            .collect()
+    }
+
+    /// Takes the unit off a machine: by order if the machine can take one, else by withdrawing the order it had.
+    pub(super) fn release(&mut self, name: &'a UnitName, id: &'a MachineId, why: &str) {
+        let present = self.cluster().machines.get(id).is_some_and(|m| m.is_present());
+        if present {
+            self.draft(name).release(id, why);
+            self.view.occupy(name, id, Holding::Leaving);
+        } else {
+            self.draft(name).clear(id, why);
+            self.view.vacate(name, id);
+        }
+    }
+
+    /// A unit that cannot be understood keeps all it has; a machine that brings a copy of it is told to go on.
+    pub(super) fn leave_alone(&mut self, name: &'a UnitName, why: &str) {
+        let mut has_any = false;
+        for (id, machine) in self.view.places(name) {
+            if machine.assignments.contains_key(name) {
+                has_any = true;
+                self.view.occupy(name, id, Holding::Held);
+            } else if let Some(copy) = returned::stray(machine, name) {
+                has_any = true;
+                let assignment = returned::as_it_is(&copy.value);
+                self.draft(name).assign(id, assignment, why);
+            }
+        }
+        if !has_any {
+            let verdict = verdict::unusable(self.cluster(), name, why);
+            self.draft(name).judge(verdict);
+        }
+    }
+
+    pub(super) fn settle_global(&mut self, name: &'a UnitName) {
+        self.draft(name).unschedule("the unit is global");
+        for (id, present) in self.running(name) {
+            // Out of sight it keeps its order: loss alone never takes a global unit's place away.
+            match self.may_stay(name, id).filter(|_| present) {
+                Some(rejection) => self.release(name, id, &rejection.to_string()),
+                None if self.cluster().machines.get(id).is_some_and(|m| m.has_left()) => {
+                    self.release(name, id, "the machine left the cluster");
+                }
+                None => self.hold(name, id, "the unit changed"),
+            }
+        }
+    }
+
+    pub(super) fn settle_single(&mut self, name: &'a UnitName) {
+        let cluster = self.cluster();
+        let home = cluster
+            .home(name)
+            .and_then(|id| cluster.machines.get_key_value(id));
+        match home {
+            None => self.find_home(name),
+            Some((id, machine)) if machine.is_present() => match self.may_stay(name, id) {
+                None => self.hold(name, id, "the unit changed"),
+                Some(rejection) => self.unseat(name, id, &rejection),
+            },
+            Some((id, machine)) if machine.has_left() => {
+                self.draft(name).unschedule("its machine left the cluster");
+                self.release(name, id, "its machine left the cluster");
+                self.pending.insert(name);
+            }
+            Some((id, _)) => {
+                // Lost. It counts as being there until there is a better place for it.
+                self.view.occupy(name, id, Holding::Held);
+                self.pending.insert(name);
+            }
+        }
+    }
+
+    /// A unit without a place (or with one that cannot be read) that a machine has an order for, or a copy of, belongs
+    /// there. If it cannot stay there it has to go first.
+    pub(super) fn find_home(&mut self, name: &'a UnitName) {
+        let there = |m: &Machine| !m.has_left() && !m.is_releasing(name);
+        let places = self.view.places(name).into_iter().filter(|(_, m)| there(m));
+        let (present, absent): (Vec<_>, Vec<_>) = places.partition(|(_, m)| m.is_present());
+        let stays = present.iter().find(|(id, _)| self.may_stay(name, id).is_none());
+        if let Some((id, machine)) = stays.or_else(|| absent.first().filter(|_| present.is_empty())) {
+            let reason = "runs there already".to_owned();
+            self.draft(name).schedule(Placement {
+                machine: **id,
+                reason,
+            });
+            match machine.is_present() {
+                true => self.hold(name, id, "runs there already"),
+                false => self.view.occupy(name, id, Holding::Held),
+            }
+            return;
+        }
+        self.draft(name).unschedule("its machine is not known");
+        for (id, machine) in self.view.places(name) {
+            // Out of sight it keeps its order, unless it left.
+            if !machine.assignments.contains_key(name)
+                || machine.is_releasing(name)
+                || (!machine.is_present() && !machine.has_left())
+            {
+                continue;
+            }
+            let why = match self.fits(name, id) {
+                Some(rejection) => format!("{} {rejection}", id.short()),
+                None => "its machine is not known".to_owned(),
+            };
+            self.release(name, id, &why);
+        }
+        self.pending.insert(name);
+    }
+
+    /// Copies of a placed unit on machines where it does not belong (any more).
+    pub(super) fn settle_old_copies(&mut self, name: &'a UnitName, record: &'a UnitRecord) {
+        let cluster = self.cluster();
+        let Some(home) = cluster.home(name) else { return };
+        for (id, machine) in self.view.places(name).into_iter().filter(|(id, _)| *id != home) {
+            let assigned = machine.assignments.contains_key(name) && !machine.is_releasing(name);
+            if !machine.is_present() {
+                if assigned {
+                    self.draft(name)
+                        .clear(id, "it belongs elsewhere, and the machine is out of sight");
+                }
+                continue;
+            }
+            let stray = returned::stray(machine, name);
+            if !assigned && stray.is_none() {
+                continue;
+            }
+            let rejection = self.fits(name, id);
+            let since = self.memory.retained_since(name, id);
+            let kept_for = since.map_or(Duration::ZERO, |since| self.now.saturating_sub(since));
+            match returned::fate(
+                cluster,
+                name,
+                record,
+                id,
+                rejection.as_ref(),
+                kept_for,
+                self.policy.retain,
+            ) {
+                Fate::Release(why) if assigned => self.release(name, id, &why),
+                // Without an assignment its agent lets go of it as soon as it is taken in.
+                Fate::Release(_) => {}
+                Fate::MoveBack(why) => {
+                    self.release(name, home, &why);
+                    self.pending.remove(name);
+                    self.draft(name).schedule(Placement {
+                        machine: *id,
+                        reason: why,
+                    });
+                    self.hold(name, id, "it is there already");
+                    return;
+                }
+                Fate::Keep => {
+                    if let Some(copy) = stray {
+                        let why = "kept until its successor is active";
+                        self.draft(name).assign(id, returned::as_it_is(&copy.value), why);
+                    }
+                    self.view.occupy(name, id, Holding::Leaving);
+                    self.plan.retained.insert((name.clone(), *id));
+                    self.wake_at(since.unwrap_or(self.now) + self.policy.retain);
+                }
+            }
+        }
+    }
+
+    /// Keeps the unit on a machine, with an order that says what is wanted now.
+    pub(super) fn hold(&mut self, name: &'a UnitName, id: &'a MachineId, why: &str) {
+        if let Some(Unit {
+            generation,
+            record: Ok(record),
+            ..
+        }) = self.cluster().units.get(name)
+        {
+            self.draft(name).run(id, *generation, record, why);
+        }
+        self.draft(name).acquit();
+        self.view.occupy(name, id, Holding::Held);
+    }
+
+    /// Takes its place from a unit; where it goes is decided once it is gone from there.
+    pub(super) fn unseat(&mut self, name: &'a UnitName, id: &'a MachineId, rejection: &Rejection) {
+        let why = format!("{} {rejection}", id.short());
+        self.draft(name).unschedule(&why);
+        self.release(name, id, &why);
+        self.pending.insert(name);
+    }
+
+    pub(super) fn fits(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
+        let requirements = self.view.requirements(name)?;
+        filter::check(&self.view, name, requirements, id, Stance::Coming).err()
+    }
+
+    /// As [`Self::fits`], for a unit that is there already.
+    pub(super) fn still_fits(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
+        let requirements = self.view.requirements(name)?;
+        filter::check(&self.view, name, requirements, id, Stance::Staying).err()
+    }
+
+    /// As [`Self::still_fits`], but for `MachineOf=`, which is looked at when every unit's own place is settled.
+    pub(super) fn may_stay(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
+        self.still_fits(name, id)
+            .filter(|rejection| !matches!(rejection, Rejection::MachineOf(_)))
+    }
+
+    pub(super) fn unseat_followers(&mut self) {
+        let cluster = self.cluster();
+        let has_peers = |name: &UnitName| {
+            self.view
+                .requirements(name)
+                .is_some_and(|r| !r.machine_of.is_empty())
+        };
+        let mut followers: Vec<&'a UnitName> = cluster.schedule.keys().filter(|n| has_peers(n)).collect();
+        loop {
+            let before = followers.len();
+            followers.retain(|name| {
+                if self.pending.contains(name) {
+                    return false;
+                }
+                let home = cluster
+                    .home(name)
+                    .and_then(|id| cluster.machines.get_key_value(id));
+                let Some((id, _)) = home.filter(|(id, _)| self.view.holds(id, name.as_ref())) else {
+                    return false;
+                };
+                match self.still_fits(name, id) {
+                    Some(rejection @ Rejection::MachineOf(_)) => {
+                        self.unseat(name, id, &rejection);
+                        false
+                    }
+                    _ => true,
+                }
+            });
+            if followers.len() == before {
+                return;
+            }
+        }
+    }
+}
