@@ -1,8 +1,9 @@
 //! The event stream: everything about some units as it stands, then every change, so that nobody has to poll.
 //!
 //! The first part and the changes join without a gap: the watch begins right after the revision of the read. With
-//! `since=REV` (or `Last-Event-ID` after a broken connection) the changes after that revision are replayed instead. If
-//! the registry has forgotten them the answer is 410, and the client begins anew.
+//! `since=REV` the changes after that revision are replayed instead, with `Last-Event-ID` (after a broken connection)
+//! from that revision on. A client that was cut off before `current`, or is answered 410 because the registry has
+//! forgotten those changes, begins anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -89,10 +90,14 @@ fn since(parameters: &[(String, String)], headers: &HeaderMap) -> Result<Option<
         Ok(revision) if revision >= 0 => Ok(revision),
         _ => Err(bad(&text)),
     };
-    resumed.or(given).map(parse).transpose()
+    // The connection may have broken in the middle of a revision: all of it is told again, which does no harm.
+    match resumed {
+        Some(text) => parse(text).map(|last| Some((last - 1).max(0))),
+        None => given.map(parse).transpose(),
+    }
 }
 
-fn message(revision: Option<Revision>, event: &Event) -> sse::Event {
+fn message(revision: Revision, event: &Event) -> sse::Event {
     let kind = match event {
         Event::Unit { .. } => "unit",
         Event::Placement { .. } => "placement",
@@ -101,11 +106,10 @@ fn message(revision: Option<Revision>, event: &Event) -> sse::Event {
         Event::Current { .. } => "current",
     };
     let data = String::from_utf8(crate::registry::encode(event)).unwrap_or_default();
-    let message = sse::Event::default().event(kind).data(data);
-    match revision {
-        Some(revision) => message.id(revision.to_string()),
-        None => message,
-    }
+    sse::Event::default()
+        .id(revision.to_string())
+        .event(kind)
+        .data(data)
 }
 
 /// The unit as it stands, told in events. What is not there is told too: a client that resumes may think it is.
@@ -140,19 +144,15 @@ fn as_events(name: UnitName, gathering: Gathering) -> Vec<Event> {
     events
 }
 
-/// An event, and the revision that a client has seen whole with it.
-type Numbered = (Option<Revision>, Event);
+type Numbered = (Revision, Event);
 
-/// Only the last event of a revision carries its number: a client that was cut off in the middle of one and resumes gets
-/// all of it again.
 async fn send(
     sender: &mpsc::Sender<Numbered>,
     revision: Revision,
     events: Vec<Event>,
 ) -> Result<(), mpsc::error::SendError<Numbered>> {
-    let last = events.len().saturating_sub(1);
-    for (index, event) in events.into_iter().enumerate() {
-        sender.send(((index == last).then_some(revision), event)).await?;
+    for event in events {
+        sender.send((revision, event)).await?;
     }
     Ok(())
 }
