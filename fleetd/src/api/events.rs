@@ -2,8 +2,8 @@
 //!
 //! The first part and the changes join without a gap: the watch begins right after the revision of the read. With
 //! `since=REV` the changes after that revision are replayed instead, with `Last-Event-ID` (after a broken connection)
-//! from that revision on. A client that was cut off before `current`, or is answered 410 because the registry has
-//! forgotten those changes, begins anew.
+//! from that revision on. If the registry has forgotten those changes the stream ends at once. A client whose stream
+//! ends at once, or was cut off before `current`, begins anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
