@@ -63,6 +63,11 @@ fn fill(cluster: &Cluster) -> Result<Vec<String>> {
     cluster.fleet_ok(1, &[&["start"], names.as_slice(), &["once.service"]].concat())?;
     cluster.wait_active(1, "keepall.service", &[1, 2, 3], SOON)?;
     units.push("once.service".to_owned());
+    let (_, runs) = running(cluster, &units)?;
+    ensure!(
+        runs > 0,
+        "the oneshot left no mark, so a second run would leave none either"
+    );
     Ok(units)
 }
 

@@ -94,7 +94,7 @@ impl World {
         n
     }
 
-    /// Lets everything that is under way come to rest, for at most two minutes of virtual time without a change.
+    /// Lets everything that is under way come to rest: two seconds of virtual time without a change.
     pub(crate) async fn settle(&self) {
         let mut quiet = 0;
         let mut before = self.store.revision();
