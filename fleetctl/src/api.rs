@@ -5,6 +5,7 @@ mod error;
 mod http;
 mod sse;
 mod stream;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use http::{Answer, Ask, Client};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ApiError;
 pub use stream::EventStream;
+pub use tls::{Tls, TlsError};
 
 /// What HTTP libraries take for a path, with a margin.
 const LONGEST_PATH: usize = 60_000;
@@ -37,6 +39,12 @@ pub struct Run {
     pub revision: i64,
 }
 
+#[derive(Deserialize)]
+struct Recovery {
+    #[serde(default)]
+    doubt: Option<String>,
+}
+
 /// A fleetd's API.
 #[derive(Debug)]
 pub struct Api {
@@ -44,10 +52,10 @@ pub struct Api {
 }
 
 impl Api {
-    /// Speaks to the API at that endpoint; each request is given up after `timeout`.
-    pub fn new(endpoint: Endpoint, timeout: Duration, printer: Printer) -> Self {
+    /// Speaks to the API at that endpoint, with `tls` if it is an `https://` one; each request is given up after `timeout`.
+    pub fn new(endpoint: Endpoint, tls: Option<Tls>, timeout: Duration, printer: Printer) -> Self {
         Self {
-            client: Client::new(endpoint, timeout, printer),
+            client: Client::new(endpoint, tls, timeout, printer),
         }
     }
 
@@ -162,6 +170,20 @@ impl Api {
             run: self.decode::<Counter>(&answer)?.run,
             revision: self.revision(&answer)?,
         })
+    }
+
+    /// Why that machine does not believe the registry, if it does not.
+    pub async fn doubt(&self) -> Result<Option<String>, ApiError> {
+        Ok(self.get::<Recovery>("/fleet/v2/recovery").await?.doubt)
+    }
+
+    /// Has the registry followed as it is; what that machine still doubts afterwards.
+    pub async fn recover(&self) -> Result<Option<String>, ApiError> {
+        let answer = self
+            .client
+            .ask(Ask::new(Method::POST, "/fleet/v2/recovery"))
+            .await?;
+        Ok(self.decode::<Recovery>(&self.accepted(answer)?)?.doubt)
     }
 
     /// Follows what happens to units: everything about them as it stands, then every change.

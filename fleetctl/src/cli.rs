@@ -47,7 +47,7 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct GlobalArgs {
-    /// Where the API of a fleetd is: unix:///path or http://host:port
+    /// Where the API of a fleetd is: unix:///path, http://host:port or https://host:port
     #[arg(
         long,
         global = true,
@@ -57,6 +57,39 @@ struct GlobalArgs {
     )]
     #[arg(default_value = settings::DEFAULT_ENDPOINT)]
     endpoint: String,
+
+    /// Who vouches for the fleetd behind https://
+    #[arg(
+        long,
+        global = true,
+        env = "FLEETCTL_CA_FILE",
+        hide_env = true,
+        value_name = "PEM"
+    )]
+    #[arg(alias = "etcd-cafile")]
+    ca_file: Option<PathBuf>,
+
+    /// Your certificate for https://
+    #[arg(
+        long,
+        global = true,
+        env = "FLEETCTL_CERT_FILE",
+        hide_env = true,
+        value_name = "PEM"
+    )]
+    #[arg(alias = "etcd-certfile")]
+    cert_file: Option<PathBuf>,
+
+    /// Its key
+    #[arg(
+        long,
+        global = true,
+        env = "FLEETCTL_KEY_FILE",
+        hide_env = true,
+        value_name = "PEM"
+    )]
+    #[arg(alias = "etcd-keyfile")]
+    key_file: Option<PathBuf>,
 
     /// How to reach the registry: only API
     #[arg(
@@ -154,6 +187,17 @@ pub enum Command {
         /// Columns, of machine, ip, metadata
         #[arg(long, default_value = "machine,ip,metadata")]
         fields: String,
+    },
+    /// Follow a registry that was wiped or restored, after putting back what runs
+    ///
+    /// A machine that finds the registry wiped, restored from a backup, or another one keeps every unit and refuses
+    /// changes until a person says this, on any of the machines. All machines of the cluster then put back the units
+    /// they run that the registry does not know, or knows in an older version, and take up their work again. Nothing is
+    /// stopped by it.
+    Recover {
+        /// Say why this machine has a doubt, and change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Print the version
     Version,

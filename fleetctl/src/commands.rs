@@ -8,6 +8,7 @@ mod list_machines;
 mod list_unit_files;
 mod list_units;
 mod load;
+mod recover;
 mod restart;
 mod send;
 mod start;
@@ -51,7 +52,7 @@ pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
     let Invocation { settings, command } = invocation;
     let printer = Printer::new(settings.debug);
     let context = Context {
-        api: Api::new(settings.endpoint, settings.timeout, printer),
+        api: Api::new(settings.endpoint, settings.tls, settings.timeout, printer),
         printer,
         machine_id_file: settings.machine_id_file,
     };
@@ -68,6 +69,7 @@ pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
         Command::ListUnits { table, fields } => list_units::run(&context, table, &fields).await,
         Command::ListUnitFiles { table, fields } => list_unit_files::run(&context, table, &fields).await,
         Command::ListMachines { table, fields } => list_machines::run(&context, table, &fields).await,
+        Command::Recover { dry_run } => recover::run(&context, dry_run).await,
         Command::Version => version::run(printer),
     }
 }

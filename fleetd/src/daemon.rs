@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::local::Local;
 use crate::agent::{Agent, Identity, LeaveRequest};
+use crate::api::tls::{ApiTls, ApiTlsError};
 use crate::api::{Api, listen};
 use crate::config::{Config, ConfigError};
 use crate::engine::{Engine, Policy};
+use crate::guard::clock::Kernel;
+use crate::guard::{self, Guard};
 use crate::host::{self, HostError};
 use crate::init::systemd::Systemd;
 use crate::init::{OwnJob, SharedInit};
-use crate::registry::etcd::{EtcdConfig, EtcdRegistry, EtcdTls};
+use crate::registry::etcd::{EtcdConfig, EtcdRegistry, EtcdTls, EtcdTlsError};
 use crate::registry::keys::Keys;
 use crate::registry::trust::Trust;
 use crate::registry::{RegistryError, SharedRegistry};
+use crate::watchdog::Watchdog;
 
 /// What fleetd remembers of this boot.
 const RUN: &str = "/run/fleet";
@@ -42,9 +46,23 @@ pub enum DaemonError {
     /// etcd's address or certificates cannot be used at all; an etcd that is away is no such error.
     #[error("etcd cannot be used: {0}")]
     Registry(#[from] RegistryError),
+    /// What is configured for TLS to etcd is of no use.
+    #[error(transparent)]
+    EtcdTls(#[from] EtcdTlsError),
+    /// What is configured for TLS on the API's TCP sockets is of no use.
+    #[error(transparent)]
+    ApiTls(#[from] ApiTlsError),
     /// A file cannot be read or written.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// A part of fleetd ended although nobody told it to. systemd starts all of it again; every unit is kept.
+    #[error("the {part} ended by a fault of its own: {why}")]
+    Ended {
+        /// Which one.
+        part: &'static str,
+        /// What is known of it.
+        why: String,
+    },
 }
 
 /// Runs until told to stop.
@@ -78,16 +96,21 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let stop = CancellationToken::new();
     let mut api = Api::new(registry.clone(), keys.clone(), trust.clone());
     api.page_size = config.token_limit;
+    let standing = api.standing.clone();
     let router = api.router();
-    for listener in listeners {
-        tokio::spawn(listener.serve(router.clone(), stop.clone()));
-    }
+    let watchdog = Watchdog::start()?;
+    let serve = |listener: listen::Listener| {
+        let pulse = watchdog.pulse(format!("the API at {}", listener.name()));
+        tokio::spawn(listener.serve(router.clone(), pulse, stop.clone()))
+    };
+    let servers: Vec<_> = listeners.into_iter().map(serve).collect();
+    let pulse = watchdog.pulse("main");
     sd_notify::notify(&[NotifyState::Ready])?;
 
-    let init = init(&config, &stop).await;
+    let init = pulse.beside(init(&config, &stop)).await;
     let Some(init) = init else { return Ok(()) };
     let (leave, requests) = mpsc::channel::<LeaveRequest>(1);
-    let engine = (!config.disable_engine).then(|| {
+    let mut engine = (!config.disable_engine).then(|| {
         let policy = Policy {
             brake_hold: config.agent_ttl,
             ..Policy::default()
@@ -100,10 +123,16 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
                 machine: identity.id,
                 trust,
                 policy,
+                pulse: watchdog.pulse("engine"),
             }
             .run(stop.clone()),
         )
     });
+    let guard = Guard::open(
+        Path::new(guard::process::DIRECTORY),
+        Arc::new(Kernel),
+        init.clone(),
+    )?;
     let agent = Agent {
         registry,
         keys,
@@ -112,14 +141,31 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         identity,
         ttl: config.agent_ttl,
         local,
+        standing,
+        guard: Arc::new(guard),
+        pulse: watchdog.pulse("agent"),
     };
-    let agent = tokio::spawn(agent.run(stop.clone(), requests));
+    let mut agent = tokio::spawn(agent.run(stop.clone(), requests));
 
-    told_to_stop().await?;
+    let engine_ended = async {
+        match &mut engine {
+            Some(engine) => ended("engine", engine.await.map(Ok)),
+            None => std::future::pending().await,
+        }
+    };
+    let until_told = async {
+        tokio::select! {
+            told = told_to_stop() => Ok(told?),
+            result = &mut agent => Err(ended("agent", result)),
+            fault = engine_ended => Err(fault),
+        }
+    };
+    pulse.beside(until_told).await?;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     if is_leave(&init).await {
-        depart(&leave).await?;
+        pulse.beside(depart(&leave)).await?;
     }
+    watchdog.stand_down();
     stop.cancel();
     if let Some(engine) = engine {
         let _ = engine.await;
@@ -128,12 +174,30 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         Ok(ended) => ended?,
         Err(error) => tracing::error!(%error, "the agent ended by a fault of its own"),
     }
+    for server in servers {
+        let _ = server.await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
-fn listeners(config: &Config) -> io::Result<Vec<listen::Listener>> {
-    let mut listeners = listen::from_systemd()?;
+/// What it means that a part that runs until it is told to stop has ended before.
+fn ended(part: &'static str, result: Result<io::Result<()>, tokio::task::JoinError>) -> DaemonError {
+    let why = match result {
+        Ok(Ok(())) => "without a reason".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    DaemonError::Ended { part, why }
+}
+
+fn listeners(config: &Config) -> Result<Vec<listen::Listener>, DaemonError> {
+    let tls = ApiTls::read(
+        config.api_certfile.as_deref(),
+        config.api_keyfile.as_deref(),
+        config.api_cafile.as_deref(),
+    )?;
+    let mut listeners = listen::from_systemd(tls.as_ref())?;
     if listeners.is_empty() {
         match &config.api_socket {
             Some(path) => listeners.push(listen::unix(path)?),
@@ -160,26 +224,17 @@ fn identity(config: &Config) -> Result<Identity, DaemonError> {
     })
 }
 
-fn etcd(config: &Config) -> Result<EtcdConfig, DaemonError> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
-    };
+fn etcd(config: &Config) -> Result<EtcdConfig, EtcdTlsError> {
     let user = (!config.etcd_username.is_empty())
         .then(|| (config.etcd_username.clone(), config.etcd_password.clone()));
-    let identity = match (&config.etcd_certfile, &config.etcd_keyfile) {
-        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
-        (None, None) => None,
-        _ => {
-            let why = "etcd_certfile and etcd_keyfile belong together: only one is set";
-            return Err(RegistryError::Refused(why.to_owned()).into());
-        }
-    };
-    let ca = config.etcd_cafile.as_ref().map(read).transpose()?;
-    let tls = (ca.is_some() || identity.is_some()).then_some(EtcdTls { ca, identity });
     Ok(EtcdConfig {
         servers: config.etcd_servers.clone(),
         user,
-        tls,
+        tls: EtcdTls::read(
+            config.etcd_cafile.as_deref(),
+            config.etcd_certfile.as_deref(),
+            config.etcd_keyfile.as_deref(),
+        )?,
     })
 }
 

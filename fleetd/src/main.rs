@@ -1,4 +1,4 @@
-//! fleetd: `fleetd [--config PATH] [--version]`.
+//! fleetd: `fleetd [--config PATH] [--version]`, and its guard: `fleetd guard`.
 //!
 //! Exit codes: 0 stopped as told, 1 could not start or ended by a fault, 2 wrong usage.
 
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fleetd::config::Config;
-use fleetd::daemon;
+use fleetd::{daemon, guard};
 use tracing_subscriber::EnvFilter;
 
 /// The cluster init daemon: registers this machine, has systemd run what is placed on it, and takes part in placing.
@@ -22,7 +22,7 @@ struct Arguments {
     /// Print the version
     #[arg(long)]
     version: bool,
-    /// `version` does the same as --version
+    /// `version` does the same as --version; `guard` is what fleet-guard.service runs
     #[arg(hide = true)]
     word: Option<String>,
 }
@@ -35,6 +35,10 @@ fn main() -> ExitCode {
     });
     let arguments = Arguments::parse_from(arguments);
     match (&arguments.word, arguments.version) {
+        (Some(word), false) if word == "guard" => {
+            log(0);
+            return ended(guard::process::main());
+        }
         (Some(word), _) if word != "version" => {
             return fail(&format!("unexpected argument `{word}`: see fleetd --help"), 2);
         }
@@ -50,12 +54,16 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error.to_string(), 1),
     };
     log(config.verbosity);
+    ended(daemon::run(config))
+}
+
+fn ended<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(daemon::run(config)).map_err(|e| e.to_string()),
+        Ok(runtime) => runtime.block_on(work).map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };
     match ended {

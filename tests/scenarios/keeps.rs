@@ -190,7 +190,12 @@ fn stop_etcd(cluster: &Cluster) -> Result<()> {
 /// and its times into, read from outside, shows the same.
 fn leave(cluster: &Cluster) -> Result<()> {
     cluster.wait_for_machines(1, 3)?;
-    let witness = "[Service]\nExecStart=/bin/sh -c 'date +%%s.%%N >> /root/begin; trap \"sleep 1; date +%%s.%%N >> /root/end; exit 0\" TERM; while :; do sleep 0.1; done'\n";
+    // systemd writes the times around it: a trap of its own could come after the signal.
+    let witness = "[Service]\n\
+        ExecStartPre=/bin/sh -c 'date +%%s.%%N >> /root/begin'\n\
+        ExecStart=/bin/sleep infinity\n\
+        ExecStop=/bin/sleep 1\n\
+        ExecStopPost=/bin/sh -c 'date +%%s.%%N >> /root/end'\n";
     cluster.unit_file(1, "witness.service", witness)?;
     cluster.fleet_ok(1, &["start", "witness.service"])?;
     let home = cluster.home(1, "witness.service")?;

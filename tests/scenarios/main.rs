@@ -3,15 +3,21 @@
 //! Run one with `cargo test --package lab --test scenarios NAME`. They need root and a Debian; elsewhere each of them
 //! is counted as ignored, with the reason. They run one after the other: one host, one cluster at a time.
 
+mod alone;
 mod containers;
 mod errors;
 mod faults;
 mod harness;
 mod job;
 mod keeps;
+mod leaving;
+mod pki;
 mod placement;
+mod proofs;
 mod registry;
 mod store;
+mod tls;
+mod unit;
 
 use std::process::ExitCode;
 
@@ -21,10 +27,14 @@ fn main() -> ExitCode {
         containers::scenarios(),
         faults::scenarios(),
         registry::scenarios(),
+        tls::scenarios(),
+        unit::scenarios(),
         placement::scenarios(),
         errors::scenarios(),
         job::scenarios(),
         keeps::scenarios(),
+        leaving::scenarios(),
+        proofs::scenarios(),
     ];
     harness::run(themes.concat())
 }

@@ -1,15 +1,18 @@
 //! `cargo lab`: a cluster to play with, and faults as verbs.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::cluster::{Cluster, Options};
+use crate::cluster::{Cluster, Etcd, Options};
 use crate::fleet::Fleet;
 use crate::machine::Machine;
 use crate::network::Index;
 use crate::printer::Printer;
+use crate::prove::soak::{self, Soak};
+use crate::prove::{self, Request, Settings};
 use crate::{bench, clean, demo, host, image, show};
 
 /// Real machines on one host, with systemd, etcd and fleet on each.
@@ -31,6 +34,10 @@ enum Verb {
         /// What to measure; everything if nothing is named
         what: Vec<bench::What>,
     },
+    /// Put promises to the test with faults, on clusters of their own, and print what was measured
+    Prove(ProveArgs),
+    /// Change things and break things at random for a while; nothing may be lost, nothing may grow
+    Soak(SoakArgs),
     /// List the machines, and how they are
     Ps,
     /// Run a command in a machine
@@ -104,6 +111,50 @@ struct Shape {
     no_fleet: bool,
 }
 
+#[derive(Debug, Args)]
+struct ProveArgs {
+    /// What to prove; everything if nothing is named
+    names: Vec<String>,
+    /// List what there is to prove
+    #[arg(long)]
+    list: bool,
+    /// For people, or for programs
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    /// On which etcd: the image's 3.5, the host's 3.4, or both
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "3.5")]
+    etcd: Vec<Etcd>,
+    /// With how many members of etcd, where that makes a difference
+    #[arg(long, value_delimiter = ',', default_value = "3")]
+    members: Vec<usize>,
+    /// How long etcd is away
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    outage: u64,
+    /// How many units crash all the time; two cores cannot do it with a thousand
+    #[arg(long, default_value_t = 100, value_name = "UNITS")]
+    flapping: usize,
+}
+
+#[derive(Debug, Args)]
+struct SoakArgs {
+    /// How long
+    #[arg(long, default_value_t = 30)]
+    minutes: u64,
+    /// Where the random numbers come from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// On which etcd
+    #[arg(long, value_enum, default_value = "3.5")]
+    etcd: Etcd,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum EtcdVerb {
     /// In order
@@ -135,6 +186,22 @@ impl Verb {
             Self::Bench { what } => {
                 host::prepare(printer)?;
                 bench::run(&what, printer)?;
+            }
+            Self::Prove(args) if args.list => printer.result(&prove::list()),
+            Self::Prove(args) => {
+                host::prepare(printer)?;
+                return Ok(verdict(prove::run(&args.request(), printer)?));
+            }
+            Self::Soak(args) => {
+                host::prepare(printer)?;
+                let soak = Soak {
+                    duration: Duration::from_secs(args.minutes * 60),
+                    seed: args.seed,
+                    etcd: args.etcd,
+                };
+                let report = soak::run(&soak, printer)?;
+                printer.result(&prove::lines(&report));
+                return Ok(verdict(report.is_kept()));
             }
             Self::Exec { machine, command } => return exec(machine, &command),
             Self::Shell { machine } => return exec(machine, &["bash".into(), "-l".into()]),
@@ -223,6 +290,26 @@ impl Shape {
             images: true,
             ..Options::default()
         }
+    }
+}
+
+impl ProveArgs {
+    fn request(self) -> Request {
+        Request {
+            names: self.names,
+            etcds: self.etcd,
+            members: self.members,
+            settings: Settings::full(Duration::from_secs(self.outage), self.flapping),
+            json: self.output == Output::Json,
+        }
+    }
+}
+
+fn verdict(kept: bool) -> ExitCode {
+    if kept {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

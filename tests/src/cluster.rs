@@ -39,6 +39,37 @@ pub struct Options {
     pub zones: Vec<String>,
     /// More lines for every fleet.conf.
     pub fleet_conf: Vec<String>,
+    /// Which etcd the members run.
+    #[serde(default)]
+    pub etcd: Etcd,
+    /// How many machines have an etcd of their own, the first ones; the others have a gateway.
+    #[serde(default = "three")]
+    pub members: usize,
+}
+
+/// Which etcd the members run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Etcd {
+    /// The image's own, of Debian 13.
+    #[default]
+    #[value(name = "3.5")]
+    Image,
+    /// The host's, put into the machines: 3.4 where the host is a Debian 12.
+    #[value(name = "3.4")]
+    Host,
+}
+
+impl std::fmt::Display for Etcd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Image => "3.5",
+            Self::Host => "3.4",
+        })
+    }
+}
+
+fn three() -> usize {
+    3
 }
 
 impl Default for Options {
@@ -49,7 +80,16 @@ impl Default for Options {
             images: false,
             zones: Vec::new(),
             fleet_conf: Vec::new(),
+            etcd: Etcd::default(),
+            members: three(),
         }
+    }
+}
+
+impl Options {
+    /// How many machines have an etcd of their own.
+    pub fn members(&self) -> usize {
+        self.members.min(self.machines)
     }
 }
 
@@ -146,8 +186,10 @@ impl Cluster {
         let count = self.machines.len();
         // Files that services of other users must read are made here, whatever the caller's umask.
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-        if count > MANY_MACHINES {
-            host::raise_sysctl("fs.inotify.max_user_instances", 64 * count as u64)?;
+        // Those of other clusters count, too.
+        let all = count + network::links()?.len();
+        if all > MANY_MACHINES {
+            host::raise_sysctl("fs.inotify.max_user_instances", 64 * all as u64)?;
         }
         printer.step(format!("lay out {count} machines"), |_| {
             network::create_bridge(self.index)?;
@@ -194,7 +236,7 @@ impl Cluster {
 
     /// Numbers of the machines that have an etcd of their own; the others have a gateway.
     pub fn members(&self) -> RangeInclusive<usize> {
-        1..=layer::members(self.options.machines)
+        1..=self.options.members()
     }
 
     /// The machine of this number, counted from 1.

@@ -24,6 +24,8 @@ pub struct View {
     pub revision: u64,
     /// How many bytes its database takes on disk.
     pub size: u64,
+    /// How many of them hold something.
+    pub in_use: u64,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +43,8 @@ struct Status {
     term: u64,
     #[serde(default, rename = "dbSize")]
     size: u64,
+    #[serde(default, rename = "dbSizeInUse")]
+    in_use: u64,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +80,7 @@ impl Cluster {
             term: status.term,
             revision: status.header.revision,
             size: status.size,
+            in_use: status.in_use,
         })
     }
 

@@ -9,10 +9,11 @@ use anyhow::{Context, Result, ensure};
 use crate::layer;
 use crate::printer::Printer;
 
-/// The unit files that the project ships, and what wants them at boot.
-const UNITS: [(&str, &str); 2] = [
-    ("fleet.service", "multi-user.target"),
-    ("fleet.socket", "sockets.target"),
+/// The unit files that the project ships, and what wants them at boot, if anything does.
+const UNITS: [(&str, Option<&str>); 3] = [
+    ("fleet.service", Some("multi-user.target")),
+    ("fleet.socket", Some("sockets.target")),
+    ("fleet-guard.service", None),
 ];
 
 const BINARIES: [&str; 2] = ["fleetd", "fleetctl"];
@@ -68,7 +69,9 @@ impl Fleet {
             let text =
                 fs::read_to_string(&shipped).with_context(|| format!("cannot read {}", shipped.display()))?;
             layer::write(&root.join("usr/lib/systemd/system").join(unit), &text)?;
-            layer::enable(root, unit, target)?;
+            if let Some(target) = target {
+                layer::enable(root, unit, target)?;
+            }
         }
         Ok(())
     }

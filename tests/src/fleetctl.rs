@@ -1,12 +1,14 @@
 //! fleet as its user has it: fleetctl on a machine, and what it says.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::Cluster;
 use crate::fleet::workspace;
+use crate::http;
 use crate::machine::Output;
 use crate::wait::{Seen, seen, wait_until};
 
@@ -50,6 +52,54 @@ impl Cluster {
         output
             .ok()
             .with_context(|| format!("fleetctl {}", arguments.join(" ")))
+    }
+
+    /// A request to the API of a machine, from the host and without a process; the status and the answer.
+    pub fn api(&self, number: usize, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        let leader = self.machine(number)?.leader();
+        let leader = leader.with_context(|| format!("machine {number} is off"))?;
+        let socket = PathBuf::from(format!("/proc/{leader}/root/run/fleet.sock"));
+        http::ask(&socket, method, path, body, Duration::from_secs(30))
+    }
+
+    /// Asks the API of a machine for a unit of these options, each with its section; the status and the answer.
+    pub fn api_put(
+        &self,
+        number: usize,
+        unit: &str,
+        desired: &str,
+        options: &[[&str; 3]],
+    ) -> Result<(u16, String)> {
+        let options: Vec<_> = options
+            .iter()
+            .map(|[section, name, value]| serde_json::json!({"section": section, "name": name, "value": value}))
+            .collect();
+        let body = serde_json::json!({"name": unit, "desiredState": desired, "options": options});
+        self.api(
+            number,
+            "PUT",
+            &format!("/fleet/v1/units/{unit}"),
+            &body.to_string(),
+        )
+    }
+
+    /// The machine whose engine leads, if there is one; asked of etcd on a machine.
+    pub fn fleet_leader(&self, number: usize) -> Result<Option<usize>> {
+        let id = self
+            .etcdctl(
+                number,
+                &["get", "--print-value-only", "/_coreos.com/fleet/leader"],
+            )?
+            .ok()?;
+        Ok(self.number_of(id.trim()))
+    }
+
+    /// Waits until one leads.
+    pub fn wait_leader(&self, number: usize) -> Result<usize> {
+        wait_until("a leader of fleet", Duration::from_secs(30), || {
+            let leader = self.fleet_leader(number)?;
+            Ok(leader.map_or_else(|| Seen::NotYet("nobody leads".into()), Seen::Yes))
+        })
     }
 
     /// Waits until fleet lists this many machines.

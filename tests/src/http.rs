@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -28,6 +30,32 @@ pub fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<String> {
         bail!("{} answered {status}", asking());
     }
     Ok(body.to_owned())
+}
+
+/// Sends a request with a JSON body over a unix socket; the status and the body of the answer.
+pub fn ask(socket: &Path, method: &str, path: &str, body: &str, limit: Duration) -> Result<(u16, String)> {
+    let asking = || format!("{method} {path} at {}", socket.display());
+    let mut stream = UnixStream::connect(socket).with_context(|| format!("{}: no answer", asking()))?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .with_context(|| format!("{}: the answer broke off", asking()))?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .with_context(|| format!("{}: not HTTP", asking()))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((
+        status.with_context(|| format!("{} answered {head:?}", asking()))?,
+        body.to_owned(),
+    ))
 }
 
 #[cfg(test)]

@@ -9,11 +9,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::cluster::Options;
+use crate::cluster::{Etcd, Options};
 use crate::fleet::Fleet;
 use crate::network::Index;
 
 const UNITS: &str = "usr/lib/systemd/system";
+
+/// How much of its past etcd keeps: as we recommend, only shorter, so that half an hour shows it at work.
+const COMPACTION: &str = "5m";
+
+/// etcd refuses writes beyond this many bytes.
+const QUOTA: u64 = 512 << 20;
 
 const FILES: [(&str, &str); 6] = [
     (
@@ -42,11 +48,6 @@ const FILES: [(&str, &str); 6] = [
     ),
 ];
 
-/// Members of the etcd cluster are the first three machines, or all of fewer.
-pub fn members(machines: usize) -> usize {
-    machines.min(3)
-}
-
 /// A machine's name inside the cluster, also its etcd member's.
 pub fn hostname(number: usize) -> String {
     format!("m{number}")
@@ -72,10 +73,24 @@ pub fn write_shared(layer: &Path, index: Index, options: &Options, fleet: Option
         let _ = writeln!(hosts, "{} {}", index.address(number), hostname(number));
     }
     write(&layer.join("etc/hosts"), &hosts)?;
+    if options.etcd == Etcd::Host {
+        host_etcd(layer)?;
+    }
     match fleet {
         Some(fleet) => fleet.install(layer),
         None => Ok(()),
     }
+}
+
+/// Puts the host's etcd over the image's: what faults do to one version they do to the other.
+fn host_etcd(layer: &Path) -> Result<()> {
+    for program in ["usr/bin/etcd", "usr/bin/etcdctl"] {
+        let (from, to) = (Path::new("/").join(program), layer.join(program));
+        write(&to, "")?;
+        fs::copy(&from, &to)
+            .with_context(|| format!("no {}: apt-get install etcd-server etcd-client", from.display()))?;
+    }
+    Ok(())
 }
 
 /// Writes what is one machine's own, into its root.
@@ -93,7 +108,7 @@ pub fn write_own(root: &Path, index: Index, number: usize, options: &Options) ->
 }
 
 fn write_etcd(root: &Path, index: Index, number: usize, options: &Options) -> Result<()> {
-    let members = 1..=members(options.machines);
+    let members = 1..=options.members();
     if members.contains(&number) {
         let address = index.address(number);
         let cluster: Vec<String> = members
@@ -107,7 +122,10 @@ fn write_etcd(root: &Path, index: Index, number: usize, options: &Options) -> Re
              ETCD_INITIAL_ADVERTISE_PEER_URLS=http://{address}:2380\n\
              ETCD_INITIAL_CLUSTER={}\n\
              ETCD_INITIAL_CLUSTER_TOKEN={}\n\
-             ETCD_INITIAL_CLUSTER_STATE=new\n",
+             ETCD_INITIAL_CLUSTER_STATE=new\n\
+             ETCD_AUTO_COMPACTION_MODE=periodic\n\
+             ETCD_AUTO_COMPACTION_RETENTION={COMPACTION}\n\
+             ETCD_QUOTA_BACKEND_BYTES={QUOTA}\n",
             hostname(number),
             cluster.join(","),
             index.bridge(),

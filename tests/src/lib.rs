@@ -19,6 +19,7 @@
 //! * [`http`]: asking a service in a machine from the host;
 //! * [`fleet`]: building fleet, and handing it to a cluster;
 //! * [`clean`]: taking away whatever a crashed run left;
+//! * [`prove`]: faults on clusters, and whether what ran kept running, in figures;
 //! * [`cli`], [`demo`], [`show`]: `cargo lab`.
 //!
 //! Nothing here remembers what it can ask the kernel for: whether a machine runs, which process is its PID 1, whether
@@ -43,5 +44,6 @@ pub mod machine;
 pub mod network;
 pub mod printer;
 pub mod process;
+pub mod prove;
 pub mod show;
 pub mod wait;

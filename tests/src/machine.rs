@@ -186,6 +186,12 @@ impl Machine {
             .find(|pid| matches!(pid.ids()[..], [_, 1]) && pid.is_alive())
     }
 
+    /// Its oldest process of this name, as the host sees it.
+    pub fn process(&self, name: &str) -> Option<Pid> {
+        let processes = self.group.processes();
+        processes.into_iter().find(|pid| pid.name() == name)
+    }
+
     /// Whether it runs (or hangs; but it has power).
     pub fn is_running(&self) -> bool {
         self.leader().is_some()

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DesiredState, Hash, MachineId, Metadata, UnitName};
+use crate::{DesiredState, Hash, MachineId, Metadata, OnDisconnect, UnitName};
 
 /// What the owner of a unit wants: `units/U`, written by the API alone.
 ///
@@ -51,6 +51,10 @@ pub struct Assignment {
     pub desired: DesiredState,
     /// Whether to hold the unit or to let go of it.
     pub phase: Phase,
+    /// What this content asks for when the machine loses the cluster: what the engine may count on later, when the
+    /// machine cannot be asked.
+    #[serde(default, skip_serializing_if = "OnDisconnect::is_keep")]
+    pub on_disconnect: OnDisconnect,
 }
 
 /// The two things an assignment can ask for.
@@ -122,6 +126,9 @@ pub struct MachineRecord {
     /// It left in an orderly way: nothing of it is lost, and nothing is expected back.
     #[serde(default)]
     pub left: bool,
+    /// Seconds for which the lease of its presence is granted; 0 if not known.
+    #[serde(default)]
+    pub ttl: u64,
 }
 
 impl MachineRecord {

@@ -23,6 +23,8 @@ mod warn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::glob::Glob;
 use crate::name::UnitName;
 use crate::unit_file::{Position, UnitFile};
@@ -56,18 +58,26 @@ pub struct Requirements {
     pub replaces: Vec<Glob>,
     /// `Spread=`: metadata keys to balance over. Refused for now, so always empty.
     pub spread: Vec<String>,
-    /// `OnDisconnect=`. `stop` is refused for now, so always `keep`.
+    /// `OnDisconnect=`: whether it may run on where the cluster cannot see it.
     pub on_disconnect: OnDisconnect,
 }
 
 /// What becomes of a unit on a machine that the cluster has lost sight of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnDisconnect {
     /// It runs on; after the machine's return there may for a while be two copies.
     #[default]
     Keep,
-    /// The machine stops it before the cluster starts it elsewhere.
+    /// The machine stops it before the cluster starts it elsewhere: it is never on two machines.
     Stop,
+}
+
+impl OnDisconnect {
+    /// As where nothing is said.
+    pub fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
 }
 
 /// Requirements, and what their author should be told though they are accepted.

@@ -15,25 +15,31 @@ pub enum Endpoint {
         /// 80 unless given.
         port: u16,
     },
+    /// `https://host:port`.
+    Tls {
+        /// As above; the name that its certificate has to be for.
+        host: String,
+        /// 443 unless given.
+        port: u16,
+    },
 }
 
 /// Text that is no address of the API, in one line that says what is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// `/var/run/fleet.sock`, `host:49153`.
-    #[error("URL scheme undefined in --endpoint {0:?}: expected unix:///path/to/socket or http://host:port")]
+    #[error(
+        "URL scheme undefined in --endpoint {0:?}: expected unix:///path/to/socket or http(s)://host:port"
+    )]
     NoScheme(String),
     /// `ftp://…`.
     #[error(
-        "unsupported URL scheme {scheme:?} in --endpoint: expected unix:///path/to/socket or http://host:port"
+        "unsupported URL scheme {scheme:?} in --endpoint: expected unix:///path/to/socket or http(s)://host:port"
     )]
     Scheme {
         /// As given.
         scheme: String,
     },
-    /// `https://…`.
-    #[error("https:// is not supported yet in --endpoint: use http://host:port or unix:///path/to/socket")]
-    Tls,
     /// `unix://var/run/fleet.sock`: the first directory was meant as such, and is read as a host.
     #[error(
         "unable to connect to host {host:?} with scheme {scheme:?}: a path begins with a third slash, {scheme}:///{host}…"
@@ -45,7 +51,7 @@ pub enum EndpointError {
         host: String,
     },
     /// `http://`, `http://host:many`, `http://host/path`.
-    #[error("invalid address {0:?} in --endpoint: expected http://host:port")]
+    #[error("invalid address {0:?} in --endpoint: expected http(s)://host:port")]
     Address(String),
 }
 
@@ -61,8 +67,15 @@ impl Endpoint {
         match scheme {
             "unix" => path("unix", rest),
             "file" => path("file", rest),
-            "http" => address(rest).ok_or_else(|| EndpointError::Address(text.to_owned())),
-            "https" => Err(EndpointError::Tls),
+            "http" | "https" => {
+                let is_tls = scheme == "https";
+                let found = address(rest, if is_tls { "443" } else { "80" });
+                let (host, port) = found.ok_or_else(|| EndpointError::Address(text.to_owned()))?;
+                Ok(match is_tls {
+                    true => Self::Tls { host, port },
+                    false => Self::Tcp { host, port },
+                })
+            }
             _ => Err(EndpointError::Scheme {
                 scheme: scheme.to_owned(),
             }),
@@ -78,7 +91,7 @@ fn path(scheme: &'static str, rest: &str) -> Result<Endpoint, EndpointError> {
     Err(EndpointError::Host { scheme, host })
 }
 
-fn address(rest: &str) -> Option<Endpoint> {
+fn address(rest: &str, usual_port: &'static str) -> Option<(String, u16)> {
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#', '@']) || authority.chars().any(char::is_whitespace) {
         return None;
@@ -90,17 +103,14 @@ fn address(rest: &str) -> Option<Endpoint> {
                 host,
                 after
                     .strip_prefix(':')
-                    .or_else(|| after.is_empty().then_some("80"))?,
+                    .or_else(|| after.is_empty().then_some(usual_port))?,
             )
         }
-        None => authority.rsplit_once(':').unwrap_or((authority, "80")),
+        None => authority.rsplit_once(':').unwrap_or((authority, usual_port)),
     };
     let host_is_bare = authority.starts_with('[') || !host.contains(':');
     let port = port.parse().ok().filter(|&port| port != 0)?;
-    (!host.is_empty() && host_is_bare).then(|| Endpoint::Tcp {
-        host: host.to_owned(),
-        port,
-    })
+    (!host.is_empty() && host_is_bare).then(|| (host.to_owned(), port))
 }
 
 impl fmt::Display for Endpoint {
@@ -109,6 +119,8 @@ impl fmt::Display for Endpoint {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Tls { host, port } if host.contains(':') => write!(f, "https://[{host}]:{port}"),
+            Self::Tls { host, port } => write!(f, "https://{host}:{port}"),
         }
     }
 }
@@ -134,6 +146,13 @@ mod tests {
             ("http://fleet.example", tcp("fleet.example", 80)),
             ("http://[::1]:8080", tcp("::1", 8080)),
             ("http://[::1]", tcp("::1", 80)),
+            (
+                "https://fleet.example",
+                Endpoint::Tls {
+                    host: "fleet.example".to_owned(),
+                    port: 443,
+                },
+            ),
         ];
         for (text, endpoint) in table {
             assert_eq!(Endpoint::parse(text), Ok(endpoint.clone()), "{text}");
@@ -148,7 +167,8 @@ mod tests {
             ("/var/run/fleet.sock", "URL scheme undefined"),
             ("10.0.0.1:49153", "URL scheme undefined"),
             ("ftp://a", "unsupported URL scheme \"ftp\""),
-            ("https://a:1", "https:// is not supported yet"),
+            ("https://", "invalid address"),
+            ("https://a/fleet", "invalid address"),
             (
                 "unix://var/run/fleet.sock",
                 "unable to connect to host \"var\" with scheme \"unix\"",

@@ -35,6 +35,14 @@ pub enum ApiError {
         /// In hyper's words.
         reason: String,
     },
+    /// One side does not take the other's certificate.
+    #[error("the fleet API at {endpoint} cannot be spoken to: {reason}")]
+    Untrusted {
+        /// Where.
+        endpoint: Endpoint,
+        /// Whose certificate, and which file to look at.
+        reason: String,
+    },
     /// An answer that says no.
     #[error("{}", refusal(endpoint, *status, message))]
     Status {
@@ -64,7 +72,7 @@ impl ApiError {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => true,
             Self::Status { status, .. } => *status >= 500,
-            Self::TooMany | Self::Answer { .. } => false,
+            Self::Untrusted { .. } | Self::TooMany | Self::Answer { .. } => false,
         }
     }
 }
@@ -82,7 +90,7 @@ fn why(endpoint: &Endpoint, error: &io::Error) -> String {
         (Endpoint::Unix(_), PermissionDenied) => {
             "permission denied; become a member of the group fleet, or root".to_owned()
         }
-        (Endpoint::Tcp { .. }, ConnectionRefused) => {
+        (Endpoint::Tcp { .. } | Endpoint::Tls { .. }, ConnectionRefused) => {
             "connection refused; does fleet.socket listen on that port? see `systemctl status fleet.socket` there"
                 .to_owned()
         }

@@ -3,7 +3,7 @@
 //! A request takes a connection that is idle or opens one, and gives it back when its answer has been read: a command
 //! that asks one thing after the other uses one connection, and one that asks several at once uses as many.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_TYPE, HOST, WARNING};
 use hyper::http::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 use units::wire::v1::ErrorBody;
 
-use super::{ApiError, Endpoint};
+use super::{ApiError, Endpoint, Tls};
 use crate::printer::Printer;
 
 type Connection = SendRequest<Full<Bytes>>;
@@ -28,9 +28,11 @@ type Connection = SendRequest<Full<Bytes>>;
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) endpoint: Endpoint,
+    tls: Option<Tls>,
     timeout: Duration,
     printer: Printer,
     idle: RefCell<Vec<Connection>>,
+    has_warned: Cell<bool>,
 }
 
 /// An answer, read to its end.
@@ -60,12 +62,14 @@ impl<'a> Ask<'a> {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: Endpoint, timeout: Duration, printer: Printer) -> Self {
+    pub(super) fn new(endpoint: Endpoint, tls: Option<Tls>, timeout: Duration, printer: Printer) -> Self {
         Self {
             endpoint,
+            tls,
             timeout,
             printer,
             idle: RefCell::default(),
+            has_warned: Cell::default(),
         }
     }
 
@@ -108,9 +112,20 @@ impl Client {
 
     /// The error of a connection that ended in the middle.
     pub(super) fn broken(&self, error: &hyper::Error) -> ApiError {
+        // What the other side thinks of our certificate it may say as late as here.
+        if let Some(reason) = self.tls.as_ref().and_then(|tls| tls.explain(error)) {
+            return self.untrusted(reason);
+        }
         ApiError::Broken {
             endpoint: self.endpoint.clone(),
             reason: error.to_string(),
+        }
+    }
+
+    fn untrusted(&self, reason: String) -> ApiError {
+        ApiError::Untrusted {
+            endpoint: self.endpoint.clone(),
+            reason,
         }
     }
 
@@ -126,6 +141,7 @@ impl Client {
         let host = match &self.endpoint {
             Endpoint::Unix(_) => "fleet".to_owned(),
             tcp @ Endpoint::Tcp { .. } => tcp.to_string().replacen("http://", "", 1),
+            tls @ Endpoint::Tls { .. } => tls.to_string().replacen("https://", "", 1),
         };
         let mut request = Request::builder()
             .method(&ask.method)
@@ -142,7 +158,8 @@ impl Client {
             })?;
 
         let begin = Instant::now();
-        let mut connection = self.connection().await?;
+        // A TLS handshake is large, and most commands do none.
+        let mut connection = Box::pin(self.connection()).await?;
         let response = connection
             .send_request(request)
             .await
@@ -154,7 +171,23 @@ impl Client {
             response.status(),
             begin.elapsed().as_secs_f64() * 1e3
         ));
+        self.heed(&response);
         Ok((connection, response))
+    }
+
+    /// Passes on, once, what fleetd says about itself beside the answer. A refusal gives the reason itself.
+    fn heed(&self, response: &Response<Incoming>) {
+        let warning = response
+            .headers()
+            .get(WARNING)
+            .and_then(|value| value.to_str().ok());
+        let Some(warning) = warning.filter(|_| response.status().is_success()) else {
+            return;
+        };
+        if !self.has_warned.replace(true) {
+            let text = warning.trim_start_matches("199 fleet ").trim_matches('"');
+            self.printer.warning(format_args!("{}: {text}", self.endpoint));
+        }
     }
 
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, ApiError> {
@@ -190,13 +223,21 @@ impl Client {
                     .await
             }
             Endpoint::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port))
-                    .await
-                    .map_err(unreachable)?;
-                // Requests are small and each waits for its answer.
-                let quick: io::Result<()> = stream.set_nodelay(true);
-                quick.map_err(unreachable)?;
+                let stream = reach(host, *port).await.map_err(unreachable)?;
                 self.greet(stream).await
+            }
+            Endpoint::Tls { host, port } => {
+                let Some(tls) = &self.tls else {
+                    return Err(self.untrusted("https:// needs --ca-file".to_owned()));
+                };
+                let stream = reach(host, *port).await.map_err(unreachable)?;
+                match tls.connect(host, stream).await {
+                    Ok(stream) => self.greet(stream).await,
+                    Err(error) => Err(match tls.explain(&error) {
+                        Some(reason) => self.untrusted(reason),
+                        None => unreachable(error),
+                    }),
+                }
             }
         }
     }
@@ -212,4 +253,11 @@ impl Client {
         tokio::spawn(driver);
         Ok(connection)
     }
+}
+
+async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    // Requests are small and each waits for its answer.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }

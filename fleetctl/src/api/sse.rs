@@ -13,6 +13,19 @@ pub(super) struct Message {
     pub(super) data: String,
 }
 
+impl Message {
+    fn len(&self) -> usize {
+        self.id.len() + self.event.len() + self.data.len()
+    }
+}
+
+/// A message is a unit's state or verdict, some kilobytes of JSON. What is longer than this is no fleetd's.
+const LONGEST: usize = 16 << 20;
+
+/// The other side says more in one message than fits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooLong;
+
 /// Takes bytes as they come and gives whole messages. Comments only show that the other side is alive.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
@@ -23,7 +36,9 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    /// # Errors
+    /// A message grows beyond all bounds; nothing more can be made of the stream.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         for part in bytes.split_inclusive(|&byte| byte == b'\n') {
             match part.strip_suffix(b"\n") {
                 Some(end) => {
@@ -33,7 +48,11 @@ impl Parser {
                 }
                 None => self.line.extend_from_slice(part),
             }
+            if self.line.len() + self.message.len() > LONGEST {
+                return Err(TooLong);
+            }
         }
+        Ok(())
     }
 
     /// The next whole message, in order.
@@ -68,6 +87,9 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const STREAM: &str = ": ping\n\nid: 7\nevent: unit\ndata: {\"a\":\ndata: 1}\n\nevent: nothing\n\ndata:x\r\nid:8\r\n\r\nretry: 3\ndata: cut";
@@ -89,10 +111,43 @@ mod tests {
         for size in 1..STREAM.len() {
             let mut parser = Parser::default();
             for chunk in STREAM.as_bytes().chunks(size) {
-                parser.feed(chunk);
+                parser.feed(chunk).unwrap();
             }
             let whole: Vec<Message> = std::iter::from_fn(|| parser.next()).collect();
             assert_eq!(whole, expected, "in pieces of {size}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken_however_they_are_cut(
+            bytes in prop_oneof![
+                vec(any::<u8>(), 0..200),
+                vec(prop::sample::select(b"id:event data\r\n\n\n:x\xff\xc3\xa9".to_vec()), 0..200),
+            ],
+            size in 1_usize..40,
+        ) {
+            let mut whole = Parser::default();
+            prop_assert_eq!(whole.feed(&bytes), Ok(()));
+            let mut cut = Parser::default();
+            for chunk in bytes.chunks(size) {
+                prop_assert_eq!(cut.feed(chunk), Ok(()));
+            }
+            let all = |mut parser: Parser| std::iter::from_fn(move || parser.next()).collect::<Vec<_>>();
+            prop_assert_eq!(all(whole), all(cut));
+        }
+    }
+
+    #[test]
+    fn a_message_without_an_end_is_not_kept_for_ever() {
+        for piece in [
+            "data: x".repeat(100),
+            "data: xxxxxxxx\n".repeat(100),
+            "id: x".repeat(100),
+        ] {
+            let mut parser = Parser::default();
+            let fed = (0..).find(|_| parser.feed(piece.as_bytes()).is_err()).unwrap();
+            assert!(fed * piece.len() <= 2 * LONGEST, "{fed} times");
         }
     }
 }

@@ -55,7 +55,13 @@ impl<'a> EventStream<'a> {
                 reason: reason.to_owned(),
             };
             match timeout(SILENCE, self.body.frame()).await {
-                Ok(Some(Ok(frame))) => self.parser.feed(frame.data_ref().map_or(&[], |data| &data[..])),
+                Ok(Some(Ok(frame))) => {
+                    let fed = self.parser.feed(frame.data_ref().map_or(&[], |data| &data[..]));
+                    fed.map_err(|_| ApiError::Answer {
+                        endpoint: self.client.endpoint.clone(),
+                        reason: "a message of the event stream has no end".to_owned(),
+                    })?;
+                }
                 Ok(Some(Err(error))) => return Err(self.client.broken(&error)),
                 Ok(None) => return Err(broken("the event stream ended")),
                 Err(_) => return Err(broken("the event stream fell silent")),

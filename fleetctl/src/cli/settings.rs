@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::GlobalArgs;
-use crate::api::Endpoint;
+use crate::api::{Endpoint, Tls};
 use crate::error::Error;
 use crate::printer::Printer;
 
@@ -16,6 +16,8 @@ pub(super) const DEFAULT_ENDPOINT: &str = "unix:///var/run/fleet.sock";
 pub struct Settings {
     /// Where the API is.
     pub endpoint: Endpoint,
+    /// For an `https://` endpoint.
+    pub tls: Option<Tls>,
     /// How long to wait for an answer.
     pub timeout: Duration,
     /// Show each request.
@@ -31,7 +33,7 @@ impl Settings {
             "etcd" => {
                 return Err(Error::Usage(
                     "driver etcd is not supported: fleetctl speaks to a fleetd, which --endpoint names \
-                     (unix:///var/run/fleet.sock or http://host:port)"
+                     (unix:///var/run/fleet.sock or http(s)://host:port)"
                         .to_owned(),
                 ));
             }
@@ -40,8 +42,10 @@ impl Settings {
                 return Err(Error::Usage(message));
             }
         }
+        let endpoint = endpoint(&args.endpoint, Printer::new(args.debug))?;
         Ok(Self {
-            endpoint: endpoint(&args.endpoint, Printer::new(args.debug))?,
+            tls: tls(&endpoint, args)?,
+            endpoint,
             timeout: timeout(&args.request_timeout)?,
             debug: args.debug,
             machine_id_file: args.machine_id_file.clone(),
@@ -56,6 +60,23 @@ fn endpoint(list: &str, printer: Printer) -> Result<Endpoint, Error> {
         printer.warning("--endpoint names more than one: only the first is used");
     }
     Endpoint::parse(first.unwrap_or(DEFAULT_ENDPOINT)).map_err(|error| Error::Usage(error.to_string()))
+}
+
+/// Certificates are read only where they are used: in the environment they may stand for other endpoints.
+fn tls(endpoint: &Endpoint, args: &GlobalArgs) -> Result<Option<Tls>, Error> {
+    // A variable that is empty says nothing.
+    let [ca, certificate, key] = [&args.ca_file, &args.cert_file, &args.key_file]
+        .map(|file| file.as_deref().filter(|f| !f.as_os_str().is_empty()));
+    match endpoint {
+        Endpoint::Unix(_) => Ok(None),
+        Endpoint::Tcp { .. } if ca.or(certificate).or(key).is_some() => Err(Error::Usage(
+            "--ca-file, --cert-file and --key-file need an https:// endpoint: over http:// nothing is checked".to_owned(),
+        )),
+        Endpoint::Tcp { .. } => Ok(None),
+        Endpoint::Tls { .. } => Tls::read(ca, certificate, key)
+            .map(Some)
+            .map_err(|error| Error::Usage(error.to_string())),
+    }
 }
 
 fn timeout(text: &str) -> Result<Duration, Error> {

@@ -6,19 +6,13 @@ use clap::{Arg, ArgMatches};
 use crate::error::Error;
 
 /// Global flags of fleet, and what to do instead.
-const FLAGS: [(&str, &str); 14] = [
+const FLAGS: [(&str, &str); 8] = [
     ("tunnel", TUNNEL),
     ("ssh-username", TUNNEL),
     ("ssh-timeout", TUNNEL),
     ("ssh-port", TUNNEL),
     ("known-hosts-file", TUNNEL),
     ("strict-host-key-checking", TUNNEL),
-    ("ca-file", TLS),
-    ("cert-file", TLS),
-    ("key-file", TLS),
-    ("etcd-cafile", TLS),
-    ("etcd-certfile", TLS),
-    ("etcd-keyfile", TLS),
     (
         "etcd-key-prefix",
         "the registry belongs to fleetd; fleetctl only needs --endpoint",
@@ -31,7 +25,6 @@ const FLAGS: [(&str, &str); 14] = [
 
 const TUNNEL: &str = "run fleetctl on a machine of the cluster, or forward its socket yourself \
                       (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and name it with --endpoint";
-const TLS: &str = "use http://host:port or unix:///path with --endpoint";
 
 /// Commands of fleet, and what to do instead.
 const COMMANDS: [(&str, &str); 4] = [

@@ -31,6 +31,8 @@ pub(crate) enum Part {
 #[derive(Clone)]
 pub(crate) enum Reply {
     Json(u16, Option<i64>, String),
+    /// Ok, with a `Warning:` of that text.
+    Warned(&'static str, String),
     Events(Vec<Part>),
     /// Ends the connection.
     HangUp,
@@ -269,6 +271,14 @@ impl Shared {
                 write!(
                     stream,
                     "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{revision}\r\n{body}"
+                )?;
+                Ok(true)
+            }
+            Reply::Warned(warning, body) => {
+                let length = body.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nWarning: 199 fleet \"{warning}\"\r\n\r\n{body}"
                 )?;
                 Ok(true)
             }

@@ -74,6 +74,7 @@ fn copy(machine: &str, address: &str, state: Option<State>) -> CopyView {
         hash: record(WEB, Launched).hash,
         desired: Launched,
         phase: Phase::Run,
+        on_disconnect: units::OnDisconnect::Keep,
     };
     CopyView {
         machine: id(machine),

@@ -1,6 +1,6 @@
 //! The tables. Tabs show as arrows here.
 
-use super::fake::{Fleetd, error, json};
+use super::fake::{Fleetd, Reply, error, json};
 use super::say::{M1, M2, content};
 
 const MACHINES: &str = r#"{"machines":[
@@ -37,6 +37,29 @@ fn machines() {
     exit 0
     ----- stdout
     MACHINE→IP→METADATA
+    "#);
+}
+
+#[test]
+fn a_machine_that_takes_no_part_says_so_once() {
+    let fleet = Fleetd::new()
+        .on(
+            "GET /fleet/v1/machines",
+            Reply::Warned(
+                "machine id beef is in use",
+                r#"{"machines":[],"nextPageToken":"x"}"#.into(),
+            ),
+        )
+        .on(
+            "GET /fleet/v1/machines?nextPageToken=x",
+            Reply::Warned("machine id beef is in use", "{}".into()),
+        );
+    insta::assert_snapshot!(fleet.run("list-machines"), @r#"
+    exit 0
+    ----- stdout
+    MACHINE→IP→METADATA
+    ----- stderr
+    WARNING: unix://[DIR]/sock: machine id beef is in use
     "#);
 }
 

@@ -8,6 +8,7 @@ mod fake;
 mod inspect;
 mod list;
 mod outcome;
+mod recover;
 mod say;
 mod start;
 mod submit;

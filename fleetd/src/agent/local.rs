@@ -12,15 +12,30 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use units::{Hash, UnitFile, UnitName};
+use units::{Hash, OnDisconnect, Requirements, UnitFile, UnitName};
 
 /// A unit that this machine holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// Of the file as it is on disk; `None` if that cannot be read as a unit: it will be written again.
     pub hash: Option<Hash>,
+    /// Whether that file says `OnDisconnect=stop`.
+    pub guarded: bool,
     /// What was done with it.
     pub record: Record,
+}
+
+impl Held {
+    /// A unit as its text and its memory describe it.
+    pub fn of(unit: &UnitName, text: &str, record: Record) -> Self {
+        let file = UnitFile::parse(text).ok();
+        let requirements = file.as_ref().and_then(|f| Requirements::parse(unit, f).ok());
+        Self {
+            hash: file.map(|f| f.hash()),
+            guarded: requirements.is_some_and(|p| p.requirements.on_disconnect == OnDisconnect::Stop),
+            record,
+        }
+    }
 }
 
 /// What was done with a unit in this boot.
@@ -35,6 +50,9 @@ pub struct Record {
     /// Whether that start was issued.
     #[serde(default)]
     pub started: Started,
+    /// When that start was asked for, by systemd's clock, in microseconds since the epoch; 0 if not known.
+    #[serde(default)]
+    pub asked_us: u64,
     /// Whether systemd has been told of the file as it is now.
     #[serde(default)]
     pub installed: bool,
@@ -99,10 +117,16 @@ impl Local {
             let Some(name) = entry.file_name().to_str().and_then(|n| UnitName::parse(n).ok()) else {
                 continue;
             };
-            let text = fs::read_to_string(entry.path()).ok();
-            let hash = text.and_then(|t| UnitFile::parse(&t).ok()).map(|f| f.hash());
             let record = self.record(&name).unwrap_or_default();
-            all.insert(name, Held { hash, record });
+            let held = match fs::read_to_string(entry.path()) {
+                Ok(text) => Held::of(&name, &text, record),
+                Err(_) => Held {
+                    hash: None,
+                    guarded: false,
+                    record,
+                },
+            };
+            all.insert(name, held);
         }
         Ok(all)
     }
@@ -190,6 +214,7 @@ mod tests {
             started: Started::Yes,
             installed: true,
             enabled: true,
+            asked_us: 9,
         };
         let text = "[Service]\nExecStart=/bin/true\n";
         local.write(&name("a@1.service"), text, &record).unwrap();
@@ -203,11 +228,12 @@ mod tests {
         fs::write(local.path(&name("half.service")).with_file_name("README"), "").unwrap();
 
         let found = local.load().unwrap();
-        let hash = Some(UnitFile::parse(text).unwrap().hash());
-        assert_eq!(
-            found,
-            BTreeMap::from([(name("a@1.service"), Held { hash, record })])
-        );
+        let held = Held {
+            hash: Some(UnitFile::parse(text).unwrap().hash()),
+            guarded: false,
+            record,
+        };
+        assert_eq!(found, BTreeMap::from([(name("a@1.service"), held)]));
 
         local.remove(&name("a@1.service")).unwrap();
         local.remove(&name("a@1.service")).unwrap();

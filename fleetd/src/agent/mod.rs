@@ -10,8 +10,10 @@ mod presence;
 mod publish;
 mod reload;
 mod run;
+mod standing;
 mod unit;
 mod worker;
 
 pub use presence::Identity;
 pub use run::{Agent, LeaveRequest};
+pub use standing::Standing;

@@ -24,10 +24,16 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// Whether these orders are for this machine: the presence in the registry is the one it holds (`incarnation`). A
+    /// machine that has no presence may be a clone of the one that has, and reads that one's orders.
+    fn is_ours(&self, incarnation: Option<Revision>) -> bool {
+        self.is_believed && incarnation.is_some() && self.presence == incarnation
+    }
+
     /// Whether a unit may be stopped or let go of by this word: the engine must have taken in the very presence that
     /// this machine holds (`incarnation`), else it decided without knowing what the machine brought along.
     pub(crate) fn may_stop(&self, incarnation: Option<Revision>) -> bool {
-        self.is_believed && incarnation.is_some() && self.presence == incarnation && self.seen == incarnation
+        self.is_ours(incarnation) && self.seen == incarnation
     }
 }
 
@@ -80,7 +86,7 @@ pub(crate) fn order(
     incarnation: Option<Revision>,
     assigned: Option<&(Option<Assignment>, Revision)>,
 ) -> Order {
-    if !reading.is_believed {
+    if !reading.is_ours(incarnation) {
         return Order::Keep;
     }
     match assigned {
@@ -110,6 +116,7 @@ pub(crate) fn words(plan: &Plan) -> String {
         Step::Reload => "reload",
         Step::Installed => "installed",
         Step::Enable => "enable",
+        Step::Guard => "guard",
         Step::Start { .. } => "start",
         Step::Note { .. } => "note",
         Step::ResetFailed => "reset-failed",
@@ -143,6 +150,7 @@ mod tests {
             hash,
             desired: DesiredState::Launched,
             phase,
+            on_disconnect: units::OnDisconnect::Keep,
         }
     }
 
@@ -169,6 +177,22 @@ mod tests {
                 "{presence:?} {seen:?} {ours:?}"
             );
         }
+    }
+
+    /// A clone that was refused used to start what the first machine was told to run.
+    #[test]
+    fn the_orders_of_a_presence_that_is_not_ours_start_nothing() {
+        let run = (Some(assignment(Phase::Run)), 5);
+        for (presence, ours) in [(Some(4), None), (Some(4), Some(3)), (None, Some(4)), (None, None)] {
+            let reading = reading(presence, Some(4));
+            assert_eq!(
+                order(&reading, ours, Some(&run)),
+                Order::Keep,
+                "{presence:?} {ours:?}"
+            );
+        }
+        let order = order(&reading(Some(4), None), Some(4), Some(&run));
+        assert!(matches!(order, Order::Run(_)), "{order:?}");
     }
 
     #[test]

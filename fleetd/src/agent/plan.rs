@@ -3,7 +3,7 @@
 //! Pure. Units do not depend on one another here: a step that fails, or takes long, concerns its own unit. What the
 //! plan is made from is read again before each plan, so a plan that was cut short is simply made again.
 
-use units::{Assignment, DesiredState, Hash, Phase};
+use units::{Assignment, DesiredState, Hash, OnDisconnect, Phase};
 
 use super::local::{Held, Started};
 use crate::init::Status;
@@ -46,6 +46,8 @@ pub enum Step {
     Installed,
     /// Put its `[Install]` in force, if it has one.
     Enable,
+    /// Have the guard look after it: it must not run where the cluster cannot see it.
+    Guard,
     /// Start it and wait how that comes out.
     Start {
         /// For which generation.
@@ -121,7 +123,7 @@ fn install(wanted: &Assignment, held: Option<&Held>, status: &Status) -> Plan {
     steps.push(Step::Installed);
     if wanted.desired == DesiredState::Launched {
         steps.push(Step::Enable);
-        steps.push(Step::Start { generation, run });
+        start(&mut steps, wanted);
     }
     let reason = if held.is_some() {
         "the unit's content changed"
@@ -172,7 +174,7 @@ fn advance(wanted: &Assignment, held: &Held, status: &Status) -> Plan {
             if !record.enabled {
                 steps.push(Step::Enable);
             }
-            steps.push(Step::Start { generation, run });
+            start(&mut steps, wanted);
             let reason = if again {
                 "another run was asked for"
             } else {
@@ -209,6 +211,14 @@ fn advance(wanted: &Assignment, held: &Held, status: &Status) -> Plan {
     }
 }
 
+fn start(steps: &mut Vec<Step>, wanted: &Assignment) {
+    let (generation, run) = (wanted.generation, wanted.run);
+    if wanted.on_disconnect == OnDisconnect::Stop {
+        steps.push(Step::Guard);
+    }
+    steps.push(Step::Start { generation, run });
+}
+
 /// Disabled before stopped, so that nothing starts it again meanwhile.
 fn quieten(steps: &mut Vec<Step>, held: &Held, status: &Status) {
     if held.record.enabled {
@@ -220,7 +230,7 @@ fn quieten(steps: &mut Vec<Step>, held: &Held, status: &Status) {
     }
 }
 
-fn is_up(status: &Status) -> bool {
+pub(crate) fn is_up(status: &Status) -> bool {
     !matches!(status.active.as_str(), "inactive" | "failed")
 }
 

@@ -19,6 +19,7 @@ fn new() -> Hash {
 
 fn wanted(desired: DesiredState, generation: i64, run: u64) -> Order {
     Order::Run(Assignment {
+        on_disconnect: OnDisconnect::Keep,
         generation,
         run,
         hash: new(),
@@ -34,12 +35,14 @@ fn launched(generation: i64, run: u64) -> Order {
 fn held(hash: Hash, generation: i64, run: u64, started: Started) -> Held {
     Held {
         hash: Some(hash),
+        guarded: false,
         record: Record {
             generation,
             run,
             started,
             installed: true,
             enabled: false,
+            asked_us: 0,
         },
     }
 }
@@ -226,6 +229,7 @@ fn without_an_authoritative_word_everything_stays() {
 fn a_file_that_cannot_be_read_is_written_again() {
     let before = Held {
         hash: None,
+        guarded: false,
         record: Record {
             started: Started::Yes,
             ..Record::default()

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use units::{Capacity, MachineId, MachineRecord, Metadata, Presence, State, UnitName};
 
+use crate::guard::Guard;
 use crate::registry::keys::{Key, Keys};
 use crate::registry::trust::{self, JoinError, Trust};
 use crate::registry::{
-    Backoff, Commit, KeyValue, LeaseId, MAX_OPS, Precondition, RegistryError, Revision, Select,
+    Backoff, Commit, KeyValue, LeaseId, MAX_OPS, Precondition, RegistryError, Remaining, Revision, Select,
     SharedRegistry, Txn, encode,
 };
 
@@ -71,6 +72,7 @@ pub(crate) struct Door {
     pub(crate) trust: std::sync::Arc<Trust>,
     pub(crate) identity: Identity,
     pub(crate) ttl: Duration,
+    pub(crate) guard: std::sync::Arc<Guard>,
 }
 
 impl Door {
@@ -86,8 +88,8 @@ impl Door {
                 Select::Key(self.keys.machine(id)),
             ])
             .await?;
-        self.record(snapshot.get(&self.keys.machine(id))).await?;
-
+        let record = snapshot.get(&self.keys.machine(id));
+        // Written only once it is known whose id this is: a clone's words would move the units off the first machine.
         if let Some(kv) = snapshot.get(&presence_key) {
             let holder: Option<Presence> = serde_json::from_slice(&kv.value).ok();
             match kv.lease {
@@ -97,6 +99,7 @@ impl Door {
                         .is_some_and(|h| h.boot_id == self.identity.boot_id) =>
                 {
                     if let Some(joined) = self.resume(kv, lease).await? {
+                        self.record(record).await?;
                         return Ok(joined);
                     }
                 }
@@ -111,17 +114,19 @@ impl Door {
                 }
             }
         }
+        self.record(record).await?;
         self.enter(&uuid, words).await
     }
 
     /// The same machine in the same boot: a restart of fleetd. Nothing is written.
     async fn resume(&self, kv: &KeyValue, lease: LeaseId) -> Result<Option<Joined>, AbsenceError> {
-        let asked = Instant::now();
+        let (asked, sent) = (Instant::now(), self.guard.now());
         let renewed = match self.registry.renew(lease, self.ttl / 6).await {
             Ok(renewed) => renewed,
             Err(RegistryError::LeaseExpired(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        self.guard.renewed(sent, renewed.ttl);
         let prefix = self.keys.states(&self.identity.id);
         let said = self.registry.read(&[Select::Prefix(prefix)]).await?;
         let word = |kv: &KeyValue| match self.keys.parse(&kv.key) {
@@ -155,19 +160,20 @@ impl Door {
     /// Another boot holds the presence: this machine before it was rebooted, whose lease only runs out; or another
     /// machine with the same id, which renews it. The second look is when half of the TTL must be gone.
     async fn outwait(&self, lease: LeaseId, holder: Option<&Presence>) -> Result<(), AbsenceError> {
-        let half = self.ttl / 2;
-        let remaining = match self.registry.remaining(lease).await {
+        let Remaining { left, granted } = match self.registry.remaining(lease).await {
             Err(RegistryError::LeaseExpired(_)) => return Ok(()),
             other => other?,
         };
-        if remaining > half {
-            tracing::info!(?remaining, "waits for the lease of an earlier boot to run down");
-            sleep(remaining - half + Duration::from_millis(500)).await;
+        // Of what the holder was granted: its TTL need not be ours.
+        let half = granted / 2;
+        if left > half {
+            tracing::info!(?left, "waits for the lease of an earlier boot to run down");
+            sleep(left - half + Duration::from_millis(500)).await;
             let later = match self.registry.remaining(lease).await {
                 Err(RegistryError::LeaseExpired(_)) => return Ok(()),
                 other => other?,
             };
-            if later > half {
+            if later.left > half {
                 let theirs = holder.map_or_else(String::new, |h| h.address.clone());
                 let ours = self.identity.address.clone();
                 return Err(AbsenceError::Duplicate {
@@ -183,7 +189,7 @@ impl Door {
 
     /// A new presence. The words come first: whoever sees the presence sees everything the machine brings along.
     async fn enter(&self, uuid: &str, words: BTreeMap<UnitName, State>) -> Result<Joined, AbsenceError> {
-        let asked = Instant::now();
+        let (asked, sent) = (Instant::now(), self.guard.now());
         let granted = self.registry.grant(self.ttl).await?;
         let id = &self.identity.id;
         let key = self.keys.presence(id);
@@ -202,6 +208,7 @@ impl Door {
         let created = self
             .applied(guard().put_leased(key.clone(), encode(&self.presence()), granted.id))
             .await?;
+        self.guard.renewed(sent, granted.ttl);
         tracing::info!(lease = %granted.id, presence = created, units = words.len(), "joined the cluster");
         Ok(Joined {
             lease: granted.id,
@@ -263,6 +270,7 @@ impl Door {
             capacity,
             version,
             left,
+            ttl: self.ttl.as_secs(),
         }
     }
 
@@ -306,10 +314,11 @@ impl Door {
         let mut backoff = Backoff::new(self.ttl / 15, joined.created.unsigned_abs());
         loop {
             sleep_until(asked + joined.ttl / 3).await;
-            let sent = Instant::now();
+            let (sent, sent_at) = (Instant::now(), self.guard.now());
             match self.registry.renew(joined.lease, joined.ttl / 6).await {
                 Ok(renewed) => {
                     asked = sent;
+                    self.guard.renewed(sent_at, renewed.ttl);
                     backoff.reset();
                     // A doubt that this raises is heard through the trust itself.
                     let _ = self.trust.witness(renewed.revision);

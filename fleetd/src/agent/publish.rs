@@ -28,12 +28,17 @@ struct Slot {
     pause: Duration,
     /// It is being written at the moment; what is wanted meanwhile waits.
     is_writing: bool,
+    /// A write had no answer: what was published before it or with it, nobody knows.
+    is_unknown: bool,
 }
 
 impl Slot {
     fn due(&self) -> Option<Duration> {
-        if self.is_writing || self.wanted == self.published {
+        if self.is_writing || (self.wanted == self.published && !self.is_unknown) {
             return None;
+        }
+        if self.is_unknown {
+            return Some(Duration::ZERO);
         }
         let answers = match (&self.wanted, &self.published) {
             (Some(wanted), Some(published)) => is_answer(wanted, published),
@@ -66,6 +71,7 @@ impl Publisher {
     pub(crate) fn assume(&mut self, published: BTreeMap<UnitName, State>) {
         for slot in self.slots.values_mut() {
             slot.published = None;
+            slot.is_unknown = false;
         }
         for (unit, state) in published {
             self.slots.entry(unit).or_default().published = Some(state);
@@ -78,6 +84,7 @@ impl Publisher {
         for slot in self.slots.values_mut() {
             slot.published.clone_from(&slot.wanted);
             slot.is_writing = false;
+            slot.is_unknown = false;
         }
         self.slots
             .iter()
@@ -117,6 +124,7 @@ impl Publisher {
                 _ => SHORTEST,
             };
             slot.is_writing = false;
+            slot.is_unknown = false;
             slot.written = Some(now);
             slot.published = state;
             if slot.published.is_none() && slot.wanted.is_none() {
@@ -125,11 +133,12 @@ impl Publisher {
         }
     }
 
-    /// What [`Publisher::take`] handed out was not written; it is due again.
+    /// What [`Publisher::take`] handed out was not written, or perhaps it was; it, or what is wanted by now, is due again.
     pub(crate) fn failed(&mut self, said: &[(UnitName, Option<State>)]) {
         for (unit, _) in said {
             if let Some(slot) = self.slots.get_mut(unit) {
                 slot.is_writing = false;
+                slot.is_unknown = true;
             }
         }
     }
@@ -221,6 +230,28 @@ mod tests {
         publisher.want(&unit(), Some(state("active", 0)));
         assert_eq!(publisher.next(), None);
         assert_eq!(write(&mut publisher, 5000), 0);
+    }
+
+    #[test]
+    fn a_word_taken_back_after_a_write_without_an_answer_is_written_all_the_same() {
+        let mut publisher = Publisher::default();
+        publisher.want(&unit(), Some(state("active", 0)));
+        write(&mut publisher, 0);
+        publisher.want(&unit(), Some(state("failed", 0)));
+        let said = publisher.take(Duration::from_secs(5), 10);
+        publisher.failed(&said);
+        publisher.want(&unit(), Some(state("active", 0)));
+        assert_eq!(
+            write(&mut publisher, 6000),
+            1,
+            "the registry may hold the other one"
+        );
+        assert_eq!(publisher.next(), None);
+        publisher.want(&unit(), None);
+        let said = publisher.take(Duration::from_secs(7), 10);
+        publisher.failed(&said);
+        assert_eq!(write(&mut publisher, 8000), 1);
+        assert!(publisher.slots.is_empty());
     }
 
     #[test]

@@ -15,23 +15,27 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use units::{Assignment, MachineId, State, UnitName};
+use units::{Assignment, MachineId, OnDisconnect, Phase, State, UnitName};
 
-use super::local::Local;
+use super::local::{Held, Local, Record, Started};
 use super::orders::{self, Reading};
 use super::plan::{self, Order};
 use super::presence::{AbsenceError, Door, Identity, Joined};
 use super::publish::Publisher;
 use super::reload::Reloader;
+use super::standing::Standing;
 use super::unit::{Say, Unit, Work};
 use super::worker::{Bench, Outcome, Word, Worker};
+use crate::guard::Guard;
 use crate::init::{self, Owner, SharedInit, Status};
+use crate::recovery::{self, Adopted, Heard};
 use crate::registry::keys::Keys;
 use crate::registry::mirror::{Mirror, Update};
 use crate::registry::trust::{Known, Trust};
 use crate::registry::{
     Backoff, Commit, MAX_OPS, Precondition, RegistryError, Select, SharedRegistry, Txn, encode,
 };
+use crate::watchdog::Pulse;
 
 /// What an agent is made of.
 #[derive(Debug)]
@@ -50,6 +54,12 @@ pub struct Agent {
     pub ttl: Duration,
     /// What it holds.
     pub local: Local,
+    /// Where it says why this machine takes no part.
+    pub standing: Arc<Standing>,
+    /// Who ends units with `OnDisconnect=stop` when nobody renews the presence any more.
+    pub guard: Arc<Guard>,
+    /// Shows that the loop turns.
+    pub pulse: Pulse,
 }
 
 /// How the agent is told to leave the cluster; answered with `true` once every unit here has been stopped and the
@@ -67,6 +77,8 @@ enum Message {
     Lost,
     Wrote(Vec<(UnitName, Option<State>)>, Result<Commit, RegistryError>),
     LeaveAnnounced(bool),
+    Word(Heard),
+    PutBack(Heard, Result<Vec<Adopted>, RegistryError>),
     Owned(UnitName, Owner),
     Left,
 }
@@ -81,27 +93,37 @@ impl Agent {
         stop: CancellationToken,
         mut leave: mpsc::Receiver<LeaveRequest>,
     ) -> std::io::Result<()> {
-        let held = self.local.load()?;
+        let mut held = self.local.load()?;
+        self.find_starts(&mut held).await;
         let (messages, mut inbox) = mpsc::unbounded_channel();
         let (words, mut from_workers) = mpsc::unbounded_channel();
         let mut happenings = self.init.events();
         let mut doubts = self.trust.doubts();
         let watched = Select::Prefix(self.keys.assigns(&self.identity.id));
-        let mut mirror = Mirror::new(self.registry.clone(), watched, backoff(&self.identity.id));
+        let follow = || Mirror::new(self.registry.clone(), watched.clone(), backoff(&self.identity.id));
+        let mut mirror = follow();
         let mut run = Loop::new(&self, messages, words);
         tracing::info!(units = held.len(), "found the units that this machine holds");
         for (name, held) in held {
             run.units.insert(name, Unit::new(Some(held)));
         }
+        run.take_up_guard();
         run.watch_names();
         run.observe_unknown();
+        run.doubted();
         if run.units.is_empty() {
             run.join();
         }
         loop {
             let deadline = run.deadline();
+            // In order, so that the same happenings make the same history. Nobody starves: what is rare comes first, what
+            // the loop itself set going is drained below, and `turn` does all that is due whatever woke it up.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(()),
+                () = self.pulse.due() => continue,
+                Some(request) = leave.recv() => run.asked_to_leave(request),
+                Ok(()) = doubts.changed() => run.doubted(),
                 Some(message) = inbox.recv() => run.hear(message),
                 Some(word) = from_workers.recv() => run.hear_worker(word),
                 update = mirror.next() => run.see(update, &mut mirror),
@@ -112,8 +134,6 @@ impl Agent {
                     }
                     run.happened(event);
                 }
-                Some(request) = leave.recv() => run.asked_to_leave(request),
-                Ok(()) = doubts.changed() => run.obey(),
                 () = wait_until(deadline) => {}
             }
             while let Ok(word) = from_workers.try_recv() {
@@ -125,7 +145,52 @@ impl Agent {
             if run.has_left {
                 return Ok(());
             }
+            if std::mem::take(&mut run.must_follow_anew) {
+                mirror = follow();
+            }
             run.turn();
+        }
+    }
+}
+
+impl Agent {
+    /// Starts that a fleetd asked for which was killed before it heard that they were accepted. Most show in systemd; a
+    /// oneshot that has ended since shows in the journal alone, and must not run a second time.
+    async fn find_starts(&self, held: &mut BTreeMap<UnitName, Held>) {
+        let asked = |h: &Held| h.record.started == Started::Asked && h.record.asked_us > 0;
+        let names: Vec<UnitName> = held
+            .iter()
+            .filter(|(_, h)| asked(h))
+            .map(|(n, _)| n.clone())
+            .collect();
+        let Some(since) = held
+            .values()
+            .filter(|h| asked(h))
+            .map(|h| h.record.asked_us)
+            .min()
+        else {
+            return;
+        };
+        // A start may still have been on its way to systemd, which answers in the order in which it is asked.
+        if let Err(error) = self.init.observe(&names).await {
+            tracing::debug!(%error, "could not ask systemd about starts");
+        }
+        let found = match self.init.started_since(&names, since).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, units = names.len(), "could not find out whether starts had been accepted");
+                return;
+            }
+        };
+        for (name, at) in found {
+            let Some(held) = held.get_mut(&name).filter(|h| at >= h.record.asked_us) else {
+                continue;
+            };
+            tracing::info!(unit = %name, "found a start that had been accepted before fleetd was restarted");
+            held.record.started = Started::Yes;
+            if let Err(error) = self.local.remember(&name, &held.record) {
+                tracing::error!(unit = %name, %error, "could not note that the unit was started");
+            }
         }
     }
 }
@@ -149,10 +214,16 @@ struct Loop<'a> {
     keeper: Option<AbortHandle>,
     /// The last read, while nothing suggests that it is out of date.
     reading: Option<Reading>,
+    /// Whether the last reading allowed to stop something.
+    may_stop: bool,
     must_read: bool,
     is_reading: bool,
     is_observing: bool,
     is_writing: bool,
+    /// A person's word about the registry is being waited for, or followed.
+    is_recovering: bool,
+    /// What the mirror knows is of before a recovery.
+    must_follow_anew: bool,
     backoff: Backoff,
     leaving: Option<LeaveRequest>,
     is_leaving: bool,
@@ -175,6 +246,7 @@ impl<'a> Loop<'a> {
             init: agent.init.clone(),
             local: agent.local.clone(),
             reloader,
+            guard: agent.guard.clone(),
         };
         let door = Door {
             registry: agent.registry.clone(),
@@ -182,6 +254,7 @@ impl<'a> Loop<'a> {
             trust: agent.trust.clone(),
             identity: agent.identity.clone(),
             ttl: agent.ttl,
+            guard: agent.guard.clone(),
         };
         Self {
             agent,
@@ -199,10 +272,13 @@ impl<'a> Loop<'a> {
             is_joining: false,
             keeper: None,
             reading: None,
+            may_stop: false,
             must_read: true,
             is_reading: false,
             is_observing: false,
             is_writing: false,
+            is_recovering: false,
+            must_follow_anew: false,
             backoff: backoff(&agent.identity.id),
             leaving: None,
             is_leaving: false,

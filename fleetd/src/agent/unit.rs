@@ -116,6 +116,11 @@ impl Unit {
         }
     }
 
+    /// It must not run where the cluster cannot see it.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.held.as_ref().is_some_and(|h| h.guarded)
+    }
+
     /// Nothing of it is here, and nobody speaks of it.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.held.is_none() && self.assigned.is_none() && self.work.is_none()
@@ -194,5 +199,32 @@ impl Unit {
             // What stood in the way stands there no longer once the unit is up, by whatever way.
             problem: self.problem.clone().filter(|_| !is_up),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/failure.md, nr 13.
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_fails_is_tried_again_after_a_second_then_later_and_later_up_to_a_minute() {
+        let mut unit = Unit::new(None);
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            unit.worked(Outcome::Failed("the disk is full".to_owned()));
+            pauses.push(
+                unit.retry_at
+                    .map(|at| at.saturating_duration_since(Instant::now()).as_secs()),
+            );
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60].map(Some));
+        unit.worked(Outcome::Done);
+        assert_eq!((unit.retry_at, unit.problem.clone()), (None, None));
+        unit.worked(Outcome::Failed("again".to_owned()));
+        let pause = unit
+            .retry_at
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        assert_eq!(pause, Some(RETRY_FIRST), "a success forgives");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Each unit has at most one worker at a time; workers of different units run side by side.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use units::{UnitFile, UnitName};
@@ -9,6 +11,7 @@ use units::{UnitFile, UnitName};
 use super::local::{Held, Local, Record, Started};
 use super::plan::{Plan, Step};
 use super::reload::Reloader;
+use crate::guard::{Guard, GuardError};
 use crate::init::{InitError, JobResult, Owner, SharedInit, Status};
 use crate::registry::keys::Keys;
 use crate::registry::{RegistryError, Select, SharedRegistry};
@@ -21,6 +24,7 @@ pub(crate) struct Bench {
     pub(crate) init: SharedInit,
     pub(crate) local: Local,
     pub(crate) reloader: Reloader,
+    pub(crate) guard: Arc<Guard>,
 }
 
 /// How the work on a unit came out.
@@ -59,6 +63,12 @@ enum Trouble {
     Disk(#[from] std::io::Error),
     #[error("{0}")]
     Content(String),
+    #[error("{0}")]
+    Guard(#[from] GuardError),
+    #[error(
+        "OnDisconnect=stop, and this machine may count as lost: its presence in the cluster was not renewed in time"
+    )]
+    Lapsed,
     #[error("the stop job came out as `{0}`")]
     NotStopped(String),
     #[error("")]
@@ -155,8 +165,7 @@ impl Worker {
                     ..Record::default()
                 };
                 self.bench.local.write(&self.unit, &text, &record)?;
-                let hash = UnitFile::parse(&text).ok().map(|f| f.hash());
-                self.holds(Some(Held { hash, record }));
+                self.holds(Some(Held::of(&self.unit, &text, record)));
                 self.text = Some(text);
             }
             Step::Link => init.link(&self.bench.local.path(&self.unit)).await?,
@@ -169,6 +178,7 @@ impl Worker {
                     self.bench.reloader.reload().await?;
                 }
             }
+            Step::Guard => self.bench.guard.cover(&self.unit).await?,
             Step::Start { generation, run } => self.start(*generation, *run).await?,
             Step::Note {
                 generation,
@@ -193,11 +203,18 @@ impl Worker {
     }
 
     async fn start(&mut self, generation: i64, run: u64) -> Result<(), Trouble> {
+        let asked_us = self.bench.init.now_us();
         self.remember(|record| {
             record.generation = generation;
             record.run = run;
             record.started = Started::Asked;
+            record.asked_us = asked_us;
         })?;
+        // The last thing before the call: the cluster may have started it elsewhere while we slept.
+        if self.held.as_ref().is_some_and(|h| h.guarded) && !self.bench.guard.is_current() {
+            self.remember(|record| record.started = Started::No)?;
+            return Err(Trouble::Lapsed);
+        }
         let job = match self.bench.init.start(&self.unit).await {
             Ok(job) => job,
             Err(InitError::Unreachable(why)) => return Err(InitError::Unreachable(why).into()),
@@ -209,6 +226,7 @@ impl Worker {
         };
         self.remember(|record| record.started = Started::Yes)?;
         tokio::select! {
+            biased;
             // The job goes on; what is wanted now is carried out over it.
             () = self.superseded.cancelled() => Err(Trouble::Superseded),
             result = job => match result {
@@ -267,6 +285,7 @@ fn describe(step: &Step) -> &'static str {
         Step::Link => "it could not be linked",
         Step::Reload => "systemd could not be reloaded",
         Step::Enable => "it could not be enabled",
+        Step::Guard => "it could not be guarded",
         Step::Start { .. } => "it could not be started",
         Step::ResetFailed => "its failure could not be cleared",
         Step::Remove => "it could not be removed",

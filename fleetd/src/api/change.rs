@@ -98,7 +98,8 @@ pub(crate) fn run_again(unit: &UnitName, record: &UnitRecord) -> Result<UnitReco
     refuse_template(unit, DesiredState::Launched)?;
     Ok(UnitRecord {
         desired: DesiredState::Launched,
-        run: record.run + 1,
+        // What somebody else wrote may stand at the end; another number is all that is needed.
+        run: record.run.wrapping_add(1),
         ..record.clone()
     })
 }

@@ -16,6 +16,8 @@ pub(crate) enum ApiError {
     NotFound(&'static str),
     /// 405
     Method(&'static str),
+    /// 408
+    Slow,
     /// 409
     Conflict(String),
     /// 410: the event stream cannot be resumed from there.
@@ -42,6 +44,10 @@ impl IntoResponse for ApiError {
             Self::BadRequest(message) => (StatusCode::BAD_REQUEST, message),
             Self::NotFound(message) => (StatusCode::NOT_FOUND, message.to_owned()),
             Self::Method(message) => (StatusCode::METHOD_NOT_ALLOWED, message.to_owned()),
+            Self::Slow => {
+                let message = "the request did not arrive, or could not be answered, in time";
+                (StatusCode::REQUEST_TIMEOUT, message.to_owned())
+            }
             Self::Conflict(message) => (StatusCode::CONFLICT, message),
             Self::Gone(message) => (StatusCode::GONE, message),
             Self::MediaType(message) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, message),

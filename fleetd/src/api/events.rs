@@ -39,9 +39,16 @@ pub(super) async fn events(
         return Err(ApiError::BadRequest(message.to_owned()));
     }
 
-    let (first, after) = match since {
-        Some(since) => (Vec::new(), since),
+    let everything = Select::Prefix(api.keys.root().to_owned());
+    let (first, after, watch) = match since {
+        Some(since) => (
+            Vec::new(),
+            since,
+            api.registry.watch(everything, since + 1).await?,
+        ),
         None => {
+            // The watch first: see `registry::mirror`, where it is opened before the list.
+            let watch = api.registry.watch(everything, 0).await?;
             let gathered = gather::gather(&api.registry, &api.keys, &names).await?;
             let revision = gathered.revision;
             let mut first: Vec<Event> = gathered
@@ -50,13 +57,9 @@ pub(super) async fn events(
                 .flat_map(|(name, g)| as_events(name, g))
                 .collect();
             first.push(Event::Current { revision });
-            (first, revision)
+            (first, revision, watch)
         }
     };
-    let watch = api
-        .registry
-        .watch(Select::Prefix(api.keys.root().to_owned()), after + 1)
-        .await?;
     let (sender, receiver) = mpsc::channel(BUFFER);
     let ping = api.ping;
     let follower = Follower {
@@ -87,7 +90,8 @@ fn since(parameters: &[(String, String)], headers: &HeaderMap) -> Result<Option<
         ))
     };
     let parse = |text: String| match text.parse::<Revision>() {
-        Ok(revision) if revision >= 0 => Ok(revision),
+        // There is none after the greatest.
+        Ok(revision) if (0..Revision::MAX).contains(&revision) => Ok(revision),
         _ => Err(bad(&text)),
     };
     // The connection may have broken in the middle of a revision: all of it is told again, which does no harm.
@@ -183,6 +187,7 @@ impl Follower {
                 () = sender.closed() => return,
             };
             let events = match batch {
+                Ok(batch) if batch.revision <= revision => continue,
                 Ok(batch) => {
                     revision = batch.revision;
                     self.translate(&batch).await

@@ -10,6 +10,9 @@ mod events;
 mod gather;
 pub mod listen;
 mod page;
+mod recovery;
+mod serve;
+pub mod tls;
 mod v1;
 mod v2;
 
@@ -17,12 +20,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::body::{Body, to_bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use units::wire::v1::ErrorBody;
 
+use crate::agent::Standing;
 use crate::registry::keys::Keys;
 use crate::registry::trust::Trust;
 use crate::registry::{Revision, SharedRegistry};
@@ -31,6 +37,9 @@ use self::error::ApiError;
 
 /// Largest body of a request: far above any unit file, below what etcd takes in one value (1.5 MiB).
 const LARGEST_BODY: usize = 1 << 20;
+
+/// Everything that a request waits for has deadlines of its own, and they are shorter.
+const LONGEST_REQUEST: Duration = Duration::from_secs(60);
 
 /// The revision that a change made, on every answer to one.
 pub(crate) const REVISION_HEADER: HeaderName = HeaderName::from_static("x-fleet-revision");
@@ -48,6 +57,8 @@ pub struct Api {
     pub page_size: u16,
     /// Between two comments on an idle event stream, so that a client sees that it is alive.
     pub ping: Duration,
+    /// Why this machine takes no part in the cluster, if so; its agent says it.
+    pub standing: Arc<Standing>,
     pages: Arc<page::Pages>,
 }
 
@@ -61,6 +72,7 @@ impl Api {
             trust,
             page_size: 100,
             ping: Duration::from_secs(15),
+            standing: Arc::default(),
             pages,
         }
     }
@@ -86,8 +98,13 @@ impl Api {
             .nest("/fleet/v1", v1())
             .nest("/v1-alpha", v1())
             .nest("/fleet/v2", v2)
+            .layer(middleware::from_fn_with_state(self.clone(), warn))
+            // What it says is the warning itself.
+            .route("/fleet/v2/recovery", get(recovery::show).post(recovery::recover))
             .fallback(|| async { ApiError::NotFound("") })
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
+            .layer(middleware::from_fn(in_time))
+            .layer(middleware::from_fn(speak_json))
             .layer(middleware::from_fn(name_server))
             .with_state(self)
     }
@@ -98,6 +115,47 @@ impl Api {
             .doubt()
             .map_or(Ok(()), |doubt| Err(ApiError::Unavailable(doubt.to_string())))
     }
+}
+
+/// Lets go of a client that does not send the body it promised. A stream is answered when it begins.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(LONGEST_REQUEST, next.run(request)).await;
+    answer.unwrap_or_else(|_| ApiError::Slow.into_response())
+}
+
+/// What axum itself refuses (a path that is no UTF-8, a method, a size) it refuses in plain text.
+async fn speak_json(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let json = HeaderValue::from_static("application/json");
+    let is_ours = response.headers().get(header::CONTENT_TYPE) == Some(&json);
+    if is_ours || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let text = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
+    let message = match text.is_empty() {
+        true => status.canonical_reason().unwrap_or_default().to_owned(),
+        false => String::from_utf8_lossy(&text).into_owned(),
+    };
+    let body = crate::registry::encode(&ErrorBody::new(status.as_u16(), message));
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, json);
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// Answers are read from the registry, whatever this machine thinks of it: whoever asks has to know.
+async fn warn(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let doubt = api.trust.doubt().map(|d| d.to_string());
+    if let Some(objection) = doubt.or_else(|| api.standing.objection()) {
+        // A warn-text is a quoted string (RFC 7234 §5.5).
+        let text = objection.replace(['"', '\\'], "'");
+        if let Ok(value) = HeaderValue::from_str(&format!("199 fleet \"{text}\"")) {
+            response.headers_mut().insert(header::WARNING, value);
+        }
+    }
+    response
 }
 
 async fn name_server(request: Request, next: Next) -> Response {

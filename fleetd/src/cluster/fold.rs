@@ -17,6 +17,8 @@ impl Cluster {
             keys,
             revision: 0,
             uuid: None,
+            doubted: Default::default(),
+            is_recovering: false,
             units: Default::default(),
             contents: Default::default(),
             schedule: Default::default(),
@@ -49,7 +51,12 @@ impl Cluster {
     fn put(&mut self, kv: &KeyValue) {
         match self.keys.parse(&kv.key) {
             Some(Key::Cluster) => self.uuid = Some(String::from_utf8_lossy(&kv.value).into_owned()),
-            Some(Key::Leader) | None => {}
+            Some(Key::Leader | Key::Recovered(_)) | None => {}
+            Some(Key::Doubted(uuid)) => {
+                let seen = std::str::from_utf8(&kv.value).ok().and_then(|s| s.parse().ok());
+                self.doubted.insert(uuid, seen.unwrap_or(Revision::MAX));
+            }
+            Some(Key::Recovering) => self.is_recovering = true,
             Some(Key::Unit(name)) => {
                 let record = json::<UnitRecord>(kv);
                 self.set_unit(name, kv.mod_revision, Some(record));
@@ -111,7 +118,9 @@ impl Cluster {
     fn delete(&mut self, key: &str) {
         match self.keys.parse(key) {
             Some(Key::Cluster) => self.uuid = None,
-            Some(Key::Leader) | None => {}
+            Some(Key::Leader | Key::Recovered(_)) | None => {}
+            Some(Key::Doubted(uuid)) => drop(self.doubted.remove(&uuid)),
+            Some(Key::Recovering) => self.is_recovering = false,
             Some(Key::Unit(name)) => self.set_unit(name, 0, None),
             Some(Key::Content(hash)) => self.forget_content(&hash),
             Some(Key::Schedule(name)) => {

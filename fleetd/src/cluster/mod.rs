@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use units::{
-    Assignment, Hash, Hold, MachineId, MachineRecord, Metadata, Phase, Placement, Presence, Requirements,
-    State, UnitFile, UnitName, UnitRecord, Verdict,
+    Assignment, Hash, Hold, MachineId, MachineRecord, Metadata, OnDisconnect, Phase, Placement, Presence,
+    Requirements, State, UnitFile, UnitName, UnitRecord, Verdict,
 };
 
 use crate::registry::Revision;
@@ -39,6 +39,10 @@ pub struct Cluster {
     pub revision: Revision,
     /// The cluster's uuid.
     pub uuid: Option<String>,
+    /// Clusters of which some machine has seen a later revision than there is now, with that revision.
+    pub doubted: BTreeMap<String, Revision>,
+    /// Machines are being waited for after a recovery: nothing is to be decided before they are in.
+    pub is_recovering: bool,
     /// Units by name.
     pub units: BTreeMap<UnitName, Unit>,
     /// Unit texts by hash.
@@ -166,6 +170,19 @@ impl Cluster {
     /// Machines that live, in order of their ids.
     pub fn present(&self) -> impl Iterator<Item = (&MachineId, &Machine)> {
         self.machines.iter().filter(|(_, m)| m.is_present())
+    }
+
+    /// What `unit` asks for when its machine loses the cluster; `keep` if that is not known.
+    pub fn on_disconnect(&self, unit: &UnitName) -> OnDisconnect {
+        let requirements = self.units.get(unit).and_then(|u| u.requirements.as_ref().ok());
+        requirements.map(|r| r.on_disconnect).unwrap_or_default()
+    }
+
+    /// What a copy of `unit` with that content asks for, whatever its owner wants by now; `keep` if that is not known.
+    pub fn on_disconnect_of(&self, unit: &UnitName, content: &Hash) -> OnDisconnect {
+        let file = self.contents.get(content).and_then(|c| c.file.as_ref().ok());
+        let parsed = file.and_then(|file| Requirements::parse(unit, file).ok());
+        parsed.map(|p| p.requirements.on_disconnect).unwrap_or_default()
     }
 
     /// The machine that `unit` belongs to.

@@ -48,6 +48,7 @@ fn machine(zone: &str) -> MachineRecord {
         capacity: units::Capacity::default(),
         version: String::new(),
         left: false,
+        ttl: 15,
     }
 }
 
@@ -63,6 +64,7 @@ fn assignment() -> Assignment {
         hash: file(0).hash(),
         desired: DesiredState::Launched,
         phase: Phase::Run,
+        on_disconnect: units::OnDisconnect::Keep,
     }
 }
 

@@ -49,6 +49,12 @@ pub struct Config {
     pub disable_engine: bool,
     /// Where unit files are put.
     pub units_directory: PathBuf,
+    /// Our certificate on the API's TCP sockets, which then speak TLS only.
+    pub api_certfile: Option<PathBuf>,
+    /// Its key.
+    pub api_keyfile: Option<PathBuf>,
+    /// Who vouches for clients of those sockets.
+    pub api_cafile: Option<PathBuf>,
     /// A socket to make where systemd hands none over; empty for none.
     pub api_socket: Option<PathBuf>,
     /// Keys that are known and have no effect, or are not known, in words for the log.
@@ -75,6 +81,9 @@ impl Default for Config {
             token_limit: 100,
             disable_engine: false,
             units_directory: PathBuf::from("/run/fleet/units/"),
+            api_certfile: None,
+            api_keyfile: None,
+            api_cafile: None,
             api_socket: None,
             warnings: Vec::new(),
         }
@@ -254,6 +263,9 @@ impl Config {
                     .filter(|p| p.is_absolute())
                     .ok_or_else(|| wrong("an absolute path"))?;
             }
+            "api_certfile" => self.api_certfile = path(),
+            "api_keyfile" => self.api_keyfile = path(),
+            "api_cafile" => self.api_cafile = path(),
             "api_socket" => self.api_socket = path(),
             "systemd_user" if boolean(text) == Some(false) => {}
             "systemd_user" => return Err(wrong("false: running on a user's systemd is not supported yet")),

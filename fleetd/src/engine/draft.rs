@@ -64,6 +64,7 @@ impl<'a> Draft<'a> {
             hash: record.hash,
             desired: record.desired,
             phase: Phase::Run,
+            on_disconnect: self.cluster.on_disconnect(self.unit),
         };
         self.assign(id, wanted, why);
     }
@@ -91,6 +92,7 @@ impl<'a> Draft<'a> {
                 hash: record.hash,
                 desired: record.desired,
                 phase: Phase::Release,
+                on_disconnect: self.cluster.on_disconnect(self.unit),
             })
         };
         match known.or_else(from_record) {

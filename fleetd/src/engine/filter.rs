@@ -8,6 +8,7 @@ use std::fmt;
 use units::{Hold, MachineId, Requirements, UnitName};
 
 use super::view::{Holding, View};
+use crate::cluster::Machine;
 
 /// Why a machine cannot hold a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,33 +170,9 @@ pub(crate) fn check<'a>(
     if !machine.is_open() {
         return Err(Rejection::Leaving);
     }
-    if let Some(wanted) = &requirements.machine_id
-        && !id.matches_requirement(wanted)
-    {
-        return Err(Rejection::MachineId(wanted.clone()));
-    }
+    suits(machine, id, requirements)?;
     if machine.is_unreadable && stance == Stance::Coming {
         return Err(Rejection::Unreadable);
-    }
-    // What its metadata is nobody knows: that is no reason to go.
-    let is_known = !machine.is_unreadable;
-    for (key, wanted) in requirements.metadata.iter().filter(|_| is_known) {
-        let has = machine.metadata.get(key);
-        if !has.is_some_and(|value| wanted.contains(value)) {
-            let wanted = wanted.iter().cloned().collect();
-            return Err(Rejection::Metadata {
-                key: key.clone(),
-                wanted,
-                has: has.cloned(),
-            });
-        }
-    }
-    if let Some(key) = requirements
-        .failure_domain
-        .iter()
-        .find(|k| is_known && !machine.metadata.contains_key(*k))
-    {
-        return Err(Rejection::NoDomain(key.clone()));
     }
     if let Some(words) = refusal(view, unit, id) {
         return Err(Rejection::NameClash(words));
@@ -217,6 +194,39 @@ pub(crate) fn check<'a>(
     // Last, for the plan looks at peers only when everything else about a unit is settled.
     if let Some(peer) = requirements.machine_of.iter().find(|peer| !view.holds(id, peer)) {
         return Err(Rejection::MachineOf(peer.clone()));
+    }
+    Ok(())
+}
+
+/// Whether the machine itself, whatever it holds and whether it is in sight, is what the unit asks for.
+///
+/// # Errors
+/// The first filter that does not pass.
+pub(crate) fn suits(machine: &Machine, id: &MachineId, requirements: &Requirements) -> Result<(), Rejection> {
+    if let Some(wanted) = &requirements.machine_id
+        && !id.matches_requirement(wanted)
+    {
+        return Err(Rejection::MachineId(wanted.clone()));
+    }
+    // What its metadata is nobody knows: that is no reason to go.
+    let is_known = !machine.is_unreadable;
+    for (key, wanted) in requirements.metadata.iter().filter(|_| is_known) {
+        let has = machine.metadata.get(key);
+        if !has.is_some_and(|value| wanted.contains(value)) {
+            let wanted = wanted.iter().cloned().collect();
+            return Err(Rejection::Metadata {
+                key: key.clone(),
+                wanted,
+                has: has.cloned(),
+            });
+        }
+    }
+    if let Some(key) = requirements
+        .failure_domain
+        .iter()
+        .find(|k| is_known && !machine.metadata.contains_key(*k))
+    {
+        return Err(Rejection::NoDomain(key.clone()));
     }
     Ok(())
 }

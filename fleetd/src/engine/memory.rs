@@ -9,6 +9,7 @@ use std::time::Duration;
 use units::{MachineId, UnitName};
 
 use crate::cluster::{Cluster, Machine};
+use crate::guard;
 
 /// How the engine paces itself. All times are spans of the leader's own clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +128,29 @@ impl Memory {
     /// Until when a machine that was missing from the beginning is given time to come back, if that is not over.
     pub(crate) fn grace(&self, machine: &MachineId, now: Duration) -> Option<Duration> {
         self.absent.get(machine)?.grace.filter(|until| now < *until)
+    }
+
+    /// Machines out of sight that may still be busy ending their units with `OnDisconnect=stop`, and until when: they
+    /// have [`guard::bound`] from this leader's first sight of the loss (design §6).
+    pub(crate) fn ending(
+        &self,
+        cluster: &Cluster,
+        now: Duration,
+        policy: &Policy,
+    ) -> BTreeMap<MachineId, Duration> {
+        let ttl = |id: &MachineId| {
+            let record = cluster.machines.get(id)?.record.as_ref()?;
+            (record.value.ttl > 0).then(|| Duration::from_secs(record.value.ttl))
+        };
+        let until = |(id, absence): (&MachineId, &Absence)| {
+            let bound = guard::bound(ttl(id).unwrap_or(policy.brake_hold));
+            (*id, absence.since + bound)
+        };
+        self.absent
+            .iter()
+            .map(until)
+            .filter(|(_, until)| now < *until)
+            .collect()
     }
 
     /// How many units may be moved off lost machines at `now`.

@@ -26,7 +26,7 @@ use super::filter::{self, Rejection, Stance};
 use super::memory::{Allowance, Memory, Policy};
 use super::returned::{self, Fate};
 use super::verdict;
-use super::view::{Holding, View, is_gone};
+use super::view::{Holding, View};
 use crate::cluster::{Cluster, Machine, Unit};
 
 /// What one pass came to.
@@ -44,10 +44,15 @@ pub struct Plan {
 
 /// Decides everything that has to change now.
 ///
+/// While a recovery is under way that is nothing: what machines run that are still to come in is not known.
+///
 /// `now` is a span of the leader's own clock, the one `memory` was kept with.
 pub fn plan(cluster: &Cluster, memory: &Memory, now: Duration, policy: &Policy) -> Plan {
+    if cluster.is_recovering {
+        return Plan::default();
+    }
     let mut planner = Planner {
-        view: View::new(cluster),
+        view: View::new(cluster, memory.ending(cluster, now, policy)),
         memory,
         now,
         policy,

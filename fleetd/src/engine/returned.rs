@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use units::{Assignment, DesiredState, Hold, MachineId, Phase, State, UnitName, UnitRecord};
+use units::{Assignment, DesiredState, Hold, MachineId, OnDisconnect, Phase, State, UnitName, UnitRecord};
 
 use super::filter::Rejection;
 use crate::cluster::{Cluster, Entry, Machine};
@@ -36,7 +36,7 @@ pub(crate) fn stray<'a>(machine: &'a Machine, unit: &UnitName) -> Option<&'a Ent
 }
 
 /// The order that changes nothing about a copy.
-pub(crate) fn as_it_is(state: &State) -> Assignment {
+pub(crate) fn as_it_is(state: &State, on_disconnect: OnDisconnect) -> Assignment {
     Assignment {
         generation: state.generation,
         run: state.run,
@@ -47,6 +47,7 @@ pub(crate) fn as_it_is(state: &State) -> Assignment {
             DesiredState::Loaded
         },
         phase: Phase::Run,
+        on_disconnect,
     }
 }
 
@@ -72,6 +73,11 @@ pub(crate) fn fate(
     let old = cluster.machines.get(here).and_then(|m| m.states.get(unit));
     // A copy that runs where it would not be placed any more still does its work until there is another. Not so one
     // that must not be beside what is there now, or whose machine is going anyway.
+    let content = old.and_then(|s| s.value.hash);
+    let of_copy = content.map(|hash| cluster.on_disconnect_of(unit, &hash));
+    if [Some(cluster.on_disconnect(unit)), of_copy].contains(&Some(OnDisconnect::Stop)) {
+        return Fate::Release("it must not run on two machines".to_owned());
+    }
     use Rejection::{Conflict, DomainConflict, Leaving, NameClash};
     if let Some(reason @ (Conflict { .. } | DomainConflict { .. } | Leaving | NameClash(_))) = rejection {
         return Fate::Release(format!("the machine it came back with {reason}"));
@@ -101,8 +107,9 @@ fn has_come_up(state: &State, record: &UnitRecord, generation: Revision) -> bool
     state.hold == Hold::Held && current && up
 }
 
-/// The old copy is as good as a new one.
+/// The old copy is as good as a new one. One that would have to be started again is not: the successor may still run.
 fn is_healthy(state: &State, record: &UnitRecord) -> bool {
-    let up = record.desired != DesiredState::Launched || (state.started && state.active == "active");
+    let runs = state.started && state.active == "active" && state.run == record.run;
+    let up = record.desired != DesiredState::Launched || runs;
     state.hold == Hold::Held && state.hash.as_ref() == Some(&record.hash) && up
 }

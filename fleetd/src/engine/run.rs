@@ -19,6 +19,7 @@ use crate::registry::trust::{Known, Trust};
 use crate::registry::{
     Backoff, Commit, MAX_OPS, Precondition, RegistryError, Revision, Select, SharedRegistry, Txn,
 };
+use crate::watchdog::Pulse;
 
 /// A full read now and then, against whatever a watch may have missed (design §1, law 3). Shortened by up to a fifth.
 const RELIST: Duration = Duration::from_secs(600);
@@ -39,28 +40,41 @@ pub struct Engine {
     pub trust: std::sync::Arc<Trust>,
     /// Paces.
     pub policy: Policy,
+    /// Shows that the loop turns.
+    pub pulse: Pulse,
 }
 
 impl Engine {
     /// Takes part in elections, and leads whenever it wins one, until told to stop; then it hands over at once.
     pub async fn run(self, stop: CancellationToken) {
         let mut doubts = self.trust.doubts();
-        // The agent joins, or founds, the cluster; before that there is nothing to decide about.
-        let cluster = tokio::select! {
-            () = stop.cancelled() => return,
-            cluster = self.trust.joined() => cluster,
-        };
+        // All that is waited for here is waited for in order, so that the same happenings make the same history: the end
+        // first, for it holds whatever else there is to do.
         loop {
-            // A machine that doubts the registry must not decide by it. The doubt ends with this process at the earliest.
+            // A machine that doubts the registry must not decide by it.
             if doubts.borrow_and_update().is_some() {
-                return stop.cancelled().await;
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    _ = self.pulse.beside(doubts.changed()) => continue,
+                }
             }
+            // The agent joins, or founds, the cluster; before that there is nothing to decide about.
+            let cluster = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                cluster = self.pulse.beside(self.trust.joined()) => cluster,
+            };
             let leadership = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 _ = doubts.changed() => continue,
-                leadership = election::campaign(&self.registry, &self.keys, &self.machine) => leadership,
+                leadership = self.pulse.beside(election::campaign(&self.registry, &self.keys, &self.machine)) => {
+                    leadership
+                }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = leadership.lost() => {}
                 _ = doubts.changed() => {}
@@ -92,6 +106,14 @@ impl Engine {
         loop {
             let next_look = leader.next_look();
             tokio::select! {
+                biased;
+                () = self.pulse.due() => continue,
+                // Before the mirror, which is emptied each time it has anything: it leaves room for what is due.
+                () = sleep_until(relist) => {
+                    relist = Instant::now() + jittered(RELIST, leader.cluster.revision);
+                    mirror.nudge_relist();
+                    continue;
+                }
                 update = mirror.next() => {
                     if !leader.take(update) {
                         return;
@@ -104,11 +126,6 @@ impl Engine {
                     }
                 }
                 () = wait_until(next_look) => leader.awaited = None,
-                () = sleep_until(relist) => {
-                    relist = Instant::now() + jittered(RELIST, leader.cluster.revision);
-                    mirror.nudge_relist();
-                    continue;
-                }
             }
             if leader.is_current() {
                 leader.pass().await;
@@ -144,6 +161,7 @@ impl Leader<'_> {
                 let joined = Known {
                     revision: 0,
                     cluster: Some(self.joined.to_owned()),
+                    ..self.engine.trust.known()
                 };
                 if self
                     .engine
@@ -167,10 +185,15 @@ impl Leader<'_> {
                 let known = Known {
                     revision: had,
                     cluster: None,
+                    ..self.engine.trust.known()
                 };
                 let _ = self.engine.trust.believe(&known, found, None);
                 return false;
             }
+        }
+        if let Some(had) = self.cluster.doubted.get(self.joined) {
+            self.engine.trust.doubt_too(*had, self.cluster.revision);
+            return false;
         }
         true
     }
@@ -217,6 +240,7 @@ impl Leader<'_> {
         while !steps.is_empty() {
             let (txn, taken) = self.batch(steps);
             let (now_writing, rest) = steps.split_at(taken);
+            self.engine.pulse.beat();
             match self.engine.registry.commit(txn).await {
                 Ok(Commit::Applied(revision)) => {
                     self.backoff.reset();

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use units::{MachineId, Requirements, UnitName};
+use units::{MachineId, OnDisconnect, Requirements, UnitName};
 
 use super::filter::Stance;
 use super::returned::stray;
@@ -22,6 +23,8 @@ pub(crate) struct View<'a> {
     wide: BTreeMap<UnitName, BTreeSet<&'a MachineId>>,
     /// Machines that have been told something about a unit, or bring a copy of it.
     places: BTreeMap<&'a UnitName, Vec<(&'a MachineId, &'a Machine)>>,
+    /// Machines out of sight that may still be ending units with `OnDisconnect=stop`, and until when.
+    ending: BTreeMap<MachineId, Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -48,19 +51,20 @@ pub(crate) enum Holding {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(cluster: &'a Cluster) -> Self {
+    pub(crate) fn new(cluster: &'a Cluster, ending: BTreeMap<MachineId, Duration>) -> Self {
         let mut view = Self {
             cluster,
             occupants: BTreeMap::new(),
             by_load: cluster.machines.keys().map(|id| (0, id)).collect(),
             wide: BTreeMap::new(),
             places: BTreeMap::new(),
+            ending,
         };
         for (id, machine) in &cluster.machines {
             for unit in machine.assignments.keys() {
                 view.places.entry(unit).or_default().push((id, machine));
                 // Settled units take their places one by one; what has to go is in the way from the start.
-                if machine.is_releasing(unit) && !is_gone(machine, unit) {
+                if machine.is_releasing(unit) && !view.is_gone(id, unit) {
                     view.occupy(unit, id, Holding::Leaving);
                 }
             }
@@ -87,6 +91,30 @@ impl<'a> View<'a> {
         self.places
             .iter()
             .map(|(unit, places)| (*unit, places.as_slice()))
+    }
+
+    /// Until when a machine out of sight may still run a unit that it was told to end without the cluster.
+    pub(crate) fn may_run_until(&self, id: &MachineId, unit: &UnitName) -> Option<Duration> {
+        let until = self.ending.get(id)?;
+        let assignment = self.cluster.machines.get(id)?.assignments.get(unit)?;
+        let told = match &assignment.value {
+            Some(assignment) => assignment.on_disconnect,
+            None => self.cluster.on_disconnect(unit),
+        };
+        (told == OnDisconnect::Stop).then_some(*until)
+    }
+
+    /// Whether the machine has nothing of a unit it was told to release: it said so, it refused it from the start, or it
+    /// shows no sign of life (a copy that comes back with it is found again when the machine is taken in).
+    pub(crate) fn is_gone(&self, id: &MachineId, unit: &UnitName) -> bool {
+        use units::Hold::{Gone, Refused};
+        let Some(machine) = self.cluster.machines.get(id) else {
+            return true;
+        };
+        match machine.is_present() {
+            true => machine.answers(unit, Gone) || machine.answers(unit, Refused),
+            false => self.may_run_until(id, unit).is_none(),
+        }
     }
 
     /// What the unit asks of machines, if that is known.
@@ -237,11 +265,4 @@ impl<'a> View<'a> {
         }
         None
     }
-}
-
-/// Whether the machine has nothing of a unit it was told to release: it said so, it refused it from the start, or it
-/// shows no sign of life (a copy that comes back with it is found again when the machine is taken in).
-pub(crate) fn is_gone(machine: &Machine, unit: &UnitName) -> bool {
-    use units::Hold::{Gone, Refused};
-    !machine.is_present() || machine.answers(unit, Gone) || machine.answers(unit, Refused)
 }

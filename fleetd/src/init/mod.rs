@@ -7,6 +7,7 @@ pub mod contract;
 pub mod scripted;
 pub mod systemd;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -156,6 +157,10 @@ pub trait Init: fmt::Debug + Send + Sync + 'static {
     /// [`InitError::NoSuchUnit`] when there is nothing to stop; callers take it as done.
     async fn stop(&self, name: &UnitName) -> Result<Job, InitError>;
 
+    /// Ends every process of the unit with SIGKILL, by the kernel alone if systemd does not answer. Not an error if there
+    /// are none. With `Restart=` systemd starts the unit again, unless a stop was queued before.
+    async fn kill(&self, name: &UnitName) -> Result<(), InitError>;
+
     /// Makes systemd forget a failure, so that it can forget the unit. Not an error if it does not know the unit.
     async fn reset_failed(&self, name: &UnitName) -> Result<(), InitError>;
 
@@ -171,6 +176,17 @@ pub trait Init: fmt::Debug + Send + Sync + 'static {
 
     /// The event stream; one per init system, the first caller gets it.
     fn events(&self) -> Option<mpsc::UnboundedReceiver<Event>>;
+
+    /// The time that systemd goes by, in microseconds since the epoch.
+    fn now_us(&self) -> u64;
+
+    /// When a start of each of `names` was last begun, if it was since `since_us`; whether or not systemd still knows of it: a unit that has
+    /// ended and that nothing refers to is forgotten.
+    async fn started_since(
+        &self,
+        names: &[UnitName],
+        since_us: u64,
+    ) -> Result<BTreeMap<UnitName, u64>, InitError>;
 
     /// The job that concerns our own service.
     async fn own_job(&self) -> Result<OwnJob, InitError>;

@@ -84,6 +84,12 @@ impl ScriptedInit {
         self.lock().model.on_stop(unit, stop);
     }
 
+    /// Takes back every [`ScriptedInit::on_start`] and [`ScriptedInit::on_stop`]: each unit does what its file says.
+    /// Jobs under way go on as they were scripted.
+    pub fn forget_scripts(&self) {
+        self.lock().model.forget_scripts();
+    }
+
     /// Refuses this call for this unit (`None`: for every unit) until [`ScriptedInit::allow`].
     pub fn refuse(&self, op: Op, unit: Option<&str>, error: InitError) {
         self.lock().refusals.insert((op, unit.map(str::to_owned)), error);
@@ -365,6 +371,18 @@ impl Init for ScriptedInit {
         Ok(job)
     }
 
+    async fn kill(&self, name: &UnitName) -> Result<(), InitError> {
+        // The kernel kills, bus or no bus; a refusal that was scripted still counts.
+        let answer = self.called(Op::Kill, Some(name.as_str())).map(drop);
+        if let Err(error @ InitError::Refused { .. }) = answer {
+            return Err(error);
+        }
+        let mut inner = self.lock();
+        inner.model.ended(name.as_str(), "failed", "signal");
+        inner.report();
+        Ok(())
+    }
+
     async fn reset_failed(&self, name: &UnitName) -> Result<(), InitError> {
         let mut inner = self.called(Op::ResetFailed, Some(name.as_str()))?;
         inner.model.reset_failed(name.as_str());
@@ -403,6 +421,24 @@ impl Init for ScriptedInit {
             inner.sent.clear();
         }
         inner.untaken.take()
+    }
+
+    fn now_us(&self) -> u64 {
+        self.lock().model.now_us()
+    }
+
+    async fn started_since(
+        &self,
+        names: &[UnitName],
+        since_us: u64,
+    ) -> Result<BTreeMap<UnitName, u64>, InitError> {
+        let inner = self.called(Op::Observe, None)?;
+        let begun = |name: &UnitName| Some((name.clone(), inner.model.last_start(name.as_str())?));
+        Ok(names
+            .iter()
+            .filter_map(begun)
+            .filter(|(_, at)| *at >= since_us)
+            .collect())
     }
 
     async fn own_job(&self) -> Result<OwnJob, InitError> {

@@ -7,21 +7,24 @@
 //! PID 1's private socket would do without a bus and is not used: zbus refuses its messages, whose sender
 //! (`org.freedesktop.systemd1`) is no unique name.
 
+mod cgroup;
 mod echo;
 mod error;
 mod escape;
 mod events;
 mod jobs;
+mod journal;
 mod owner;
 mod proxies;
 mod read;
 mod session;
 mod unlink;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc};
@@ -37,6 +40,9 @@ use super::{Event, Init, InitError, Job, OwnJob, Owner, Status, no_install_info}
 
 /// dbus-daemon refuses more than 128 calls of one connection at a time, and PID 1 is no faster for more than a few.
 const CALLS_IN_FLIGHT: usize = 32;
+/// After this a unit is killed without systemd.
+const KILL_ANSWERED: Duration = Duration::from_millis(500);
+const SIGKILL: i32 = nix::sys::signal::Signal::SIGKILL as i32;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
@@ -256,6 +262,21 @@ impl Init for Systemd {
         Ok(pending.named(path.as_str()))
     }
 
+    async fn kill(&self, name: &UnitName) -> Result<(), InitError> {
+        let asked = async {
+            let session = self.shared.session()?;
+            let killed = session.manager.kill_unit(name.as_str(), "all", SIGKILL);
+            self.shared.call(name.as_str(), killed).await
+        };
+        let asked = tokio::time::timeout(KILL_ANSWERED, asked).await;
+        // Whatever systemd made of it: the kernel depends on no bus. A freezer does not hold this up either.
+        let killed = cgroup::kill(name);
+        match asked {
+            Ok(Err(error @ InitError::Refused { .. })) if killed.is_err() => Err(error),
+            _ => killed.map_err(|e| InitError::Unreachable(e.to_string())),
+        }
+    }
+
     async fn reset_failed(&self, name: &UnitName) -> Result<(), InitError> {
         let session = self.shared.session()?;
         let reset = session.manager.reset_failed_unit(name.as_str());
@@ -279,6 +300,19 @@ impl Init for Systemd {
 
     fn events(&self) -> Option<mpsc::UnboundedReceiver<Event>> {
         lock(&self.untaken).take()
+    }
+
+    fn now_us(&self) -> u64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.map_or(0, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    async fn started_since(
+        &self,
+        names: &[UnitName],
+        since_us: u64,
+    ) -> Result<BTreeMap<UnitName, u64>, InitError> {
+        journal::started_since(names, since_us).await
     }
 
     async fn own_job(&self) -> Result<OwnJob, InitError> {

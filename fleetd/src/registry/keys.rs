@@ -21,6 +21,12 @@ pub enum Key {
     Cluster,
     /// The leader of the engines.
     Leader,
+    /// Under which uuid a cluster goes on.
+    Recovered(String),
+    /// A machine has seen a later revision of the cluster of that uuid than the registry has.
+    Doubted(String),
+    /// A recovery is under way.
+    Recovering,
     /// What is wanted of a unit.
     Unit(UnitName),
     /// The text of units.
@@ -68,6 +74,26 @@ impl Keys {
     /// `leader`
     pub fn leader(&self) -> String {
         format!("{}leader", self.prefix)
+    }
+
+    /// `recovered/`
+    pub fn recovereds(&self) -> String {
+        format!("{}recovered/", self.prefix)
+    }
+
+    /// `recovered/<uuid>`
+    pub fn recovered(&self, uuid: &str) -> String {
+        format!("{}recovered/{uuid}", self.prefix)
+    }
+
+    /// `doubted/<uuid>`
+    pub fn doubted(&self, uuid: &str) -> String {
+        format!("{}doubted/{uuid}", self.prefix)
+    }
+
+    /// `recovering`
+    pub fn recovering(&self) -> String {
+        format!("{}recovering", self.prefix)
     }
 
     /// `units/`
@@ -158,6 +184,9 @@ impl Keys {
         Some(match parts.as_slice() {
             ["cluster"] => Key::Cluster,
             ["leader"] => Key::Leader,
+            ["recovered", uuid] => Key::Recovered((*uuid).to_owned()),
+            ["doubted", uuid] => Key::Doubted((*uuid).to_owned()),
+            ["recovering"] => Key::Recovering,
             ["units", u] => Key::Unit(unit(u)?),
             ["content", h] => Key::Content(h.parse().ok()?),
             ["schedule", u] => Key::Schedule(unit(u)?),
@@ -185,6 +214,9 @@ mod tests {
         for (text, key) in [
             (keys.cluster(), Key::Cluster),
             (keys.leader(), Key::Leader),
+            (keys.recovered("5d2c"), Key::Recovered("5d2c".to_owned())),
+            (keys.doubted("5d2c"), Key::Doubted("5d2c".to_owned())),
+            (keys.recovering(), Key::Recovering),
             (keys.unit(&u), Key::Unit(u.clone())),
             (keys.content(&h), Key::Content(h)),
             (keys.schedule(&u), Key::Schedule(u.clone())),

@@ -250,6 +250,15 @@ pub struct Lease {
     pub revision: Revision,
 }
 
+/// How a lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remaining {
+    /// How long it still lives without another renewal, in whole seconds.
+    pub left: Duration,
+    /// How long each renewal is good for, as the store granted it.
+    pub granted: Duration,
+}
+
 /// All changes of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
@@ -355,11 +364,12 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
     /// [`RegistryError::LeaseExpired`] if it is gone for good.
     async fn renew(&self, id: LeaseId, deadline: Duration) -> Result<Lease, RegistryError>;
 
-    /// How long the lease still lives without being renewed; the call itself does not renew it.
+    /// How long the lease still lives without being renewed, and what it was granted for; the call itself does not renew
+    /// it.
     ///
     /// # Errors
     /// [`RegistryError::LeaseExpired`] if it is gone.
-    async fn remaining(&self, id: LeaseId) -> Result<Duration, RegistryError>;
+    async fn remaining(&self, id: LeaseId) -> Result<Remaining, RegistryError>;
 
     /// Ends a lease and everything that lives with it. Not an error if it is gone already.
     async fn revoke(&self, id: LeaseId) -> Result<(), RegistryError>;

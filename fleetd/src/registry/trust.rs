@@ -3,11 +3,12 @@
 //! A store that was wiped, restored from a backup, or is simply another one would, taken at its word, have every unit
 //! stopped. So each machine keeps the highest revision it has ever seen and the uuid of the cluster it joined, in
 //! `/run/fleet` (design §4, "Authoritative"). Once in doubt it stays in doubt, over restarts of fleetd too, until a person
-//! decides: the file is removed, by `fleetctl recover` or by a reboot, after which nothing runs that could be stopped.
+//! decides: `fleetctl recover` ([`crate::recovery`]), or a reboot, after which nothing runs that could be stopped.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ pub enum Doubt {
     /// Its history is shorter than what this machine has seen of it.
     #[error(
         "the registry went back from revision {had} to {found}: it was restored from a backup or made anew; \
-         every unit is kept as it is and none is started, until a person decides (docs/failure.md)"
+         every unit is kept as it is and none is started, until a person says `fleetctl recover` (docs/failure.md)"
     )]
     WentBack {
         /// The highest revision seen.
@@ -35,7 +36,7 @@ pub enum Doubt {
     /// It holds another cluster, or none.
     #[error(
         "the registry holds {}, this machine joined cluster {had}: it was wiped or is another one; \
-         every unit is kept as it is and none is started, until a person decides (docs/failure.md)",
+         every unit is kept as it is and none is started, until a person says `fleetctl recover` (docs/failure.md)",
         found.as_ref().map_or_else(|| "no cluster".to_owned(), |f| format!("cluster {f}"))
     )]
     OtherCluster {
@@ -44,6 +45,9 @@ pub enum Doubt {
         /// The uuid found.
         found: Option<String>,
     },
+    /// The answer is to a question from before a recovery; never remembered.
+    #[error("the registry was recovered meanwhile")]
+    Overtaken,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +64,12 @@ struct Memory {
 #[derive(Debug)]
 pub struct Trust {
     file: PathBuf,
+    /// How many recoveries this process has seen: answers to questions from before one prove nothing.
+    epoch: AtomicU64,
     memory: Mutex<Memory>,
-    doubts: watch::Sender<Option<Doubt>>,
+    /// One channel for each who listens: a channel with several receivers wakes them in an order of tokio's own dice,
+    /// and a simulated history could not be repeated.
+    doubts: Mutex<Vec<watch::Sender<Option<Doubt>>>>,
     joins: watch::Sender<Option<String>>,
 }
 
@@ -72,6 +80,8 @@ pub struct Known {
     pub revision: Revision,
     /// The cluster that had been joined.
     pub cluster: Option<String>,
+    /// Recoveries seen by then.
+    pub(crate) epoch: u64,
 }
 
 impl Trust {
@@ -89,24 +99,28 @@ impl Trust {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Memory::default(),
             Err(e) => return Err(e),
         };
-        let (doubts, _) = watch::channel(memory.doubt.clone());
         let (joins, _) = watch::channel(memory.cluster.clone());
         Ok(Self {
             file,
+            epoch: AtomicU64::new(0),
             memory: Mutex::new(memory),
-            doubts,
+            doubts: Mutex::default(),
             joins,
         })
     }
 
     /// The doubt there is, and word of any new one.
     pub fn doubts(&self) -> watch::Receiver<Option<Doubt>> {
-        self.doubts.subscribe()
+        let (sender, receiver) = watch::channel(self.doubt());
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        doubts.retain(|listener| !listener.is_closed());
+        doubts.push(sender);
+        receiver
     }
 
     /// The doubt there is.
     pub fn doubt(&self) -> Option<Doubt> {
-        self.doubts.borrow().clone()
+        self.lock().doubt.clone()
     }
 
     /// Takes note of a revision that an answer carried. 0, from an answer that carried none, is ignored.
@@ -127,6 +141,7 @@ impl Trust {
         Known {
             revision: memory.revision,
             cluster: memory.cluster.clone(),
+            epoch: self.epoch.load(Ordering::Relaxed),
         }
     }
 
@@ -139,6 +154,9 @@ impl Trust {
     /// # Errors
     /// The doubt, this one or an earlier one.
     pub fn believe(&self, known: &Known, revision: Revision, cluster: Option<&str>) -> Result<(), Doubt> {
+        if known.epoch != self.epoch.load(Ordering::Relaxed) {
+            return Err(self.doubt().unwrap_or(Doubt::Overtaken));
+        }
         self.change(|memory| {
             if memory.doubt.is_some() {
                 return;
@@ -166,6 +184,24 @@ impl Trust {
             }
             memory.revision = memory.revision.max(revision);
         })
+    }
+
+    /// Takes over a doubt that another machine has.
+    pub(crate) fn doubt_too(&self, had: Revision, found: Revision) {
+        let _ = self.change(|memory| {
+            memory.doubt.get_or_insert(Doubt::WentBack { had, found });
+        });
+    }
+
+    /// Believes again: the registry is the one to follow, as the cluster `uuid`, whatever was known before.
+    pub(crate) fn accept(&self, uuid: &str) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        let _ = self.change(|memory| {
+            *memory = Memory {
+                cluster: Some(uuid.to_owned()),
+                ..Memory::default()
+            };
+        });
     }
 
     /// Waits until a cluster has been joined.
@@ -203,10 +239,14 @@ impl Trust {
                 self.joins.send_replace(memory.cluster.clone());
             }
             if memory.doubt != before.doubt {
-                if let Some(doubt) = &memory.doubt {
-                    tracing::error!(%doubt, "stopped believing the registry");
+                match &memory.doubt {
+                    Some(doubt) => tracing::error!(%doubt, "stopped believing the registry"),
+                    None => tracing::warn!(cluster = memory.cluster, "believes the registry again"),
                 }
-                self.doubts.send_replace(memory.doubt.clone());
+                let doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+                for listener in doubts.iter() {
+                    listener.send_replace(memory.doubt.clone());
+                }
             }
         }
         memory.doubt.clone().map_or(Ok(()), Err)
@@ -263,7 +303,7 @@ pub async fn join_cluster(
 }
 
 /// A random uuid from the kernel.
-fn new_uuid() -> io::Result<String> {
+pub(crate) fn new_uuid() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/uuid")?
         .trim()
         .to_owned())
@@ -277,6 +317,7 @@ mod tests {
         Known {
             revision,
             cluster: cluster.map(str::to_owned),
+            ..Known::default()
         }
     }
 
@@ -331,5 +372,23 @@ mod tests {
         let trust = Trust::open(directory.path()).unwrap();
         trust.believe(&trust.known(), 7, Some("a")).unwrap();
         assert_eq!(trust.joined().await, "a");
+    }
+
+    #[test]
+    fn an_answer_from_before_a_recovery_raises_no_new_doubt() {
+        let directory = tempfile::tempdir().unwrap();
+        let trust = Trust::open(directory.path()).unwrap();
+        trust.believe(&trust.known(), 40, Some("a")).unwrap();
+        let early = trust.known();
+        trust.believe(&trust.known(), 3, None).unwrap_err();
+        trust.accept("b");
+        assert_eq!(trust.doubt(), None);
+        assert_eq!(trust.believe(&early, 4, Some("b")), Err(Doubt::Overtaken));
+        assert_eq!(trust.doubt(), None);
+        trust.believe(&trust.known(), 4, Some("b")).unwrap();
+        assert_eq!(
+            Trust::open(directory.path()).unwrap().cluster().as_deref(),
+            Some("b")
+        );
     }
 }

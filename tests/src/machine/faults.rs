@@ -58,6 +58,28 @@ impl Machine {
         self.signal_service(service, Signal::SIGKILL)
     }
 
+    /// Ends a service's main process without a warning, and it stays away until [`Machine::revive`].
+    pub fn crash_for_good(&self, service: &str) -> Result<()> {
+        let script = r#"
+            d=/run/systemd/system/$1.d
+            mkdir -p $d && printf '[Service]\nRestart=no\nWatchdogSec=0\n' > $d/lab-stays-away.conf
+            systemctl daemon-reload
+            [ "$1" != fleet.service ] || systemctl stop fleet.socket
+            systemctl kill --kill-whom=main --signal=SIGKILL -- "$1"
+        "#;
+        self.run(&["sh", "-ec", script, "sh", service]).map(drop)
+    }
+
+    /// Starts a service again that was crashed for good.
+    pub fn revive(&self, service: &str) -> Result<()> {
+        let script = r#"
+            rm -rf /run/systemd/system/$1.d/lab-stays-away.conf
+            systemctl daemon-reload
+            exec systemctl start "$1"
+        "#;
+        self.run(&["sh", "-ec", script, "sh", service]).map(drop)
+    }
+
     fn signal_service(&self, service: &str, signal: Signal) -> Result<()> {
         let signal = format!("--signal={signal}");
         self.run(&["systemctl", "kill", "--kill-whom=main", &signal, "--", service])

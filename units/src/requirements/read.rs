@@ -43,11 +43,9 @@ pub(super) fn refuse_unsupported(
     file: &UnitFile,
     requirements: &Requirements,
 ) -> Result<(), RequirementError> {
-    let stops = requirements.on_disconnect == OnDisconnect::Stop;
     let unsupported = [
         (!requirements.replaces.is_empty(), REPLACES, "Replaces="),
         (!requirements.spread.is_empty(), SPREAD, "Spread="),
-        (stops, ON_DISCONNECT, "OnDisconnect=stop"),
     ];
     let values = Values { file, name: None };
     for (_, key, assignment) in unsupported.into_iter().filter(|(used, ..)| *used) {

@@ -222,6 +222,9 @@ fn on_disconnect() {
     for lines in ["", "OnDisconnect=keep", "OnDisconnect=stop\nOnDisconnect=keep"] {
         assert_eq!(requirements("a.service", lines).on_disconnect, OnDisconnect::Keep);
     }
+    for lines in ["OnDisconnect=stop", "OnDisconnect=keep\nOnDisconnect= stop"] {
+        assert_eq!(requirements("a.service", lines).on_disconnect, OnDisconnect::Stop);
+    }
 }
 
 /// fleet-reference §1.5, multivalue.

@@ -31,6 +31,26 @@ impl Loop<'_> {
         while self.tasks.try_join_next().is_some() {}
     }
 
+    /// The guard ended the unit while the cluster was out of sight. That was no end of its own: it counts as not
+    /// started, and starts again if it still belongs here.
+    fn forgive(&mut self, name: &UnitName) {
+        let Some(held) = self.units.get_mut(name).and_then(|u| u.held.as_mut()) else {
+            return;
+        };
+        let record = Record {
+            started: Started::No,
+            ..held.record.clone()
+        };
+        if let Err(error) = self.agent.local.remember(name, &record) {
+            // The mark stays, and with the next look at the unit it is tried again.
+            tracing::error!(unit = %name, %error, "could not note that the unit was ended by the guard");
+            return;
+        }
+        held.record = record;
+        self.agent.guard.forgive(name);
+        tracing::warn!(unit = %name, "found the unit ended by the guard: this machine had lost the cluster");
+    }
+
     pub(super) fn plan(&mut self, name: &UnitName, now: Instant) {
         let Some(unit) = self.units.get_mut(name) else {
             return;
@@ -44,9 +64,17 @@ impl Loop<'_> {
         if unit.retry_at.is_some_and(|at| at > now) || unit.is_refused() {
             return;
         }
-        let Some(status) = &unit.status else { return };
+        let Some(status) = unit.status.clone() else { return };
+        // Only for an order that knows what this content is: one to keep an old copy as it is must not start it anew.
+        let is_wanted = matches!(&unit.order, Order::Run(a) if a.on_disconnect == OnDisconnect::Stop);
+        if is_wanted && unit.is_guarded() && !plan::is_up(&status) && self.agent.guard.has_ended(name) {
+            self.forgive(name);
+        }
+        let Some(unit) = self.units.get_mut(name) else {
+            return;
+        };
         unit.retry_at = None;
-        let plan = plan::plan(&unit.order, unit.held.as_ref(), status);
+        let plan = plan::plan(&unit.order, unit.held.as_ref(), &status);
         let allowed = self.is_leaving
             || self
                 .reading

@@ -8,7 +8,12 @@ impl Loop<'_> {
             Word::Holds(name, held) => {
                 if let Some(unit) = self.units.get_mut(&name) {
                     let changes_names = unit.held.is_some() != held.is_some();
+                    let was_guarded = unit.is_guarded();
                     unit.held = held;
+                    if was_guarded && !unit.is_guarded() && self.agent.guard.uncover(&name) {
+                        let guard = self.agent.guard.clone();
+                        self.tasks.spawn(async move { guard.relax().await });
+                    }
                     if changes_names {
                         self.watch_names();
                     }
@@ -45,7 +50,10 @@ impl Loop<'_> {
                             && ours.is_some_and(|created| created <= reading.revision);
                         self.reading = Some(reading);
                         if is_gone {
-                            tracing::warn!("found the presence of this machine removed, joins again");
+                            // At the end of a leave it was removed by ourselves.
+                            if !self.is_leaving {
+                                tracing::warn!("found the presence of this machine removed, joins again");
+                            }
                             self.hear(Message::Lost);
                         } else {
                             self.obey();
@@ -104,6 +112,11 @@ impl Loop<'_> {
                     self.dirty.insert(name);
                 }
             }
+            Message::Word(heard) => {
+                tracing::warn!(cluster = %heard.word.cluster, "was told that the registry is to be followed as it is");
+                self.put_back(heard, Duration::ZERO);
+            }
+            Message::PutBack(heard, result) => self.recovered(heard, result),
             Message::Left => {
                 if let Some(answer) = self.leaving.take() {
                     let _ = answer.send(true);
@@ -125,6 +138,7 @@ impl Loop<'_> {
                 let known = Known {
                     revision: had,
                     cluster: None,
+                    ..self.agent.trust.known()
                 };
                 let _ = self.agent.trust.believe(&known, found, None);
                 mirror.accept();
@@ -197,6 +211,7 @@ impl Loop<'_> {
         match result {
             Ok(joined) => {
                 self.backoff.reset();
+                self.agent.standing.set(None);
                 if let Some(said) = &joined.resumed {
                     self.publisher.assume(said.clone());
                 }
@@ -215,10 +230,13 @@ impl Loop<'_> {
                 let pause = match &error {
                     AbsenceError::Duplicate { .. } => {
                         tracing::error!(%error, "could not join the cluster");
+                        self.agent.standing.set(Some(error.to_string()));
                         self.agent.ttl
                     }
-                    AbsenceError::Join(crate::registry::trust::JoinError::Doubt(_)) => {
-                        // Only a person ends that; fleetd is restarted then.
+                    // Only a person ends that. One who has done so while this was under way is not to be overlooked.
+                    AbsenceError::Join(crate::registry::trust::JoinError::Doubt(_))
+                        if self.agent.trust.doubt().is_some() =>
+                    {
                         return;
                     }
                     _ => {
@@ -229,6 +247,83 @@ impl Loop<'_> {
                 self.join_after(pause);
             }
         }
+    }
+
+    /// Listens for a person's word while there is a doubt.
+    pub(super) fn doubted(&mut self) {
+        self.obey();
+        if self.agent.trust.doubt().is_none() || self.is_recovering {
+            return;
+        }
+        self.is_recovering = true;
+        let (registry, keys) = (self.agent.registry.clone(), self.agent.keys.clone());
+        let (trust, backoff) = (self.agent.trust.clone(), backoff(&self.agent.identity.id));
+        self.beside(async move {
+            recovery::tell(&registry, &keys, &trust, backoff.clone()).await;
+            Message::Word(recovery::follow(registry, keys, &trust, backoff).await)
+        });
+    }
+
+    fn put_back(&mut self, heard: Heard, pause: Duration) {
+        let local = &self.agent.local;
+        let copy = |(name, unit): (&UnitName, &Unit)| {
+            let held = unit.held.as_ref()?;
+            // What it was letting go of when it lost faith is wanted no more.
+            let is_leaving = unit
+                .assigned
+                .as_ref()
+                .is_some_and(|(a, _)| a.as_ref().is_some_and(|a| a.phase == Phase::Release));
+            Some(recovery::Copy {
+                unit: name.clone(),
+                text: std::fs::read_to_string(local.path(name))
+                    .ok()
+                    .filter(|_| !is_leaving)?,
+                hash: held.hash?,
+                record: held.record.clone(),
+            })
+        };
+        let copies = self.units.iter().filter_map(copy).collect();
+        let (registry, keys) = (self.agent.registry.clone(), self.agent.keys.clone());
+        let Identity { id, boot_id, .. } = self.agent.identity.clone();
+        self.beside(async move {
+            sleep(pause).await;
+            let result = recovery::put_back(&registry, &keys, &id, &boot_id, &heard, copies).await;
+            Message::PutBack(heard, result)
+        });
+    }
+
+    fn recovered(&mut self, heard: Heard, result: Result<Vec<Adopted>, RegistryError>) {
+        let adopted = match result {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                tracing::warn!(%error, "could not put back what this machine holds, trying again");
+                let pause = self.backoff.pause();
+                self.put_back(heard, pause);
+                return;
+            }
+        };
+        for Adopted { unit, generation } in adopted {
+            let idle = self.units.get_mut(&unit).filter(|u| u.work.is_none());
+            let Some(held) = idle.and_then(|u| u.held.as_mut()) else {
+                continue;
+            };
+            held.record.generation = generation;
+            if let Err(error) = self.agent.local.remember(&unit, &held.record) {
+                tracing::error!(%unit, %error, "could not note the unit's generation");
+            }
+        }
+        // Orders of before are void, and so are answers to them.
+        for unit in self.units.values_mut() {
+            unit.told(None, Order::Keep);
+        }
+        self.is_recovering = false;
+        self.must_follow_anew = true;
+        self.reading = None;
+        self.must_read = true;
+        self.backoff.reset();
+        self.agent.trust.accept(&heard.word.cluster);
+        // Whatever presence there was is one of before.
+        self.hear(Message::Lost);
     }
 
     pub(super) fn join(&mut self) {
@@ -256,6 +351,22 @@ impl Loop<'_> {
         self.beside(async move {
             sleep(pause).await;
             Message::Joined(door.join(words).await)
+        });
+    }
+
+    /// After a restart: the guard goes on with what is here.
+    pub(super) fn take_up_guard(&mut self) {
+        let guarded = self.units.iter().filter(|(_, u)| u.is_guarded());
+        let guarded: BTreeSet<UnitName> = guarded.map(|(name, _)| name.clone()).collect();
+        let guard = self.agent.guard.clone();
+        guard.adopt(guarded.clone());
+        self.tasks.spawn(async move {
+            for unit in &guarded {
+                if let Err(error) = guard.cover(unit).await {
+                    tracing::error!(%unit, %error, "could not have the unit guarded");
+                }
+            }
+            guard.relax().await;
         });
     }
 
@@ -319,6 +430,12 @@ impl Loop<'_> {
                 unit.told(assigned, order);
                 self.dirty.insert(name.clone());
             }
+        }
+        // What an order asks for may have had to wait until something may be stopped: it is the same order still.
+        let may_stop = reading.is_some_and(|r| r.may_stop(incarnation));
+        let could_stop = std::mem::replace(&mut self.may_stop, may_stop);
+        if may_stop && !could_stop {
+            self.dirty.extend(self.units.keys().cloned());
         }
         self.observe_unknown();
     }

@@ -70,6 +70,13 @@ impl<'a> Planner<'a> {
             .and_then(|id| cluster.machines.get_key_value(id))
             .filter(|(_, m)| m.is_lost());
         if let Some((id, _)) = lost {
+            if let Some(until) = self.view.may_run_until(id, name) {
+                self.wake_at(until);
+                let why = "waits until its lost machine must have stopped it (OnDisconnect=stop)";
+                let verdict = verdict::passing(cluster, name, why);
+                self.draft(name).judge(verdict);
+                return true;
+            }
             if let Some(why) = self.held_back(id, allowance) {
                 self.plan.braked += 1;
                 let verdict = verdict::passing(cluster, name, why);
@@ -124,7 +131,7 @@ impl<'a> Planner<'a> {
                 .view
                 .places(name)
                 .iter()
-                .any(|(_, m)| m.is_releasing(name) && !is_gone(m, name))
+                .any(|(id, m)| m.is_releasing(name) && !self.view.is_gone(id, name))
     }
 
     /// Why a unit has to stay with its lost machine for now.

@@ -65,7 +65,9 @@ impl<'a> Planner<'a> {
             let remembers = wanted
                 && machine.answers(name, units::Hold::Refused)
                 && generation == Some(assignment.generation);
-            if is_gone(machine, name) && !remembers {
+            if let Some(until) = self.view.may_run_until(id, name) {
+                self.wake_at(until);
+            } else if self.view.is_gone(id, name) && !remembers {
                 self.draft(name).clear(id, "it is gone from there");
             }
         }
@@ -95,10 +97,15 @@ impl<'a> Planner<'a> {
             .collect()
     }
 
-    /// Takes the unit off a machine: by order if the machine can take one, else by withdrawing the order it had.
+    /// Takes the unit off a machine: by order if the machine can take one, else by withdrawing the order it had. One that
+    /// is still ending the unit without us keeps the order until it must be done.
     pub(super) fn release(&mut self, name: &'a UnitName, id: &'a MachineId, why: &str) {
         let present = self.cluster().machines.get(id).is_some_and(|m| m.is_present());
-        if present {
+        let ending = self.view.may_run_until(id, name);
+        if let Some(until) = ending {
+            self.wake_at(until);
+        }
+        if present || ending.is_some() {
             self.draft(name).release(id, why);
             self.view.occupy(name, id, Holding::Leaving);
         } else {
@@ -116,7 +123,7 @@ impl<'a> Planner<'a> {
                 self.view.occupy(name, id, Holding::Held);
             } else if let Some(copy) = returned::stray(machine, name) {
                 has_any = true;
-                let assignment = returned::as_it_is(&copy.value);
+                let assignment = returned::as_it_is(&copy.value, self.cluster().on_disconnect(name));
                 self.draft(name).assign(id, assignment, why);
             }
         }
@@ -135,9 +142,22 @@ impl<'a> Planner<'a> {
                 None if self.cluster().machines.get(id).is_some_and(|m| m.has_left()) => {
                     self.release(name, id, "the machine left the cluster");
                 }
-                None => self.hold(name, id, "the unit changed"),
+                None => match self.outgrown(name, id).filter(|_| !present) {
+                    Some(rejection) => self.release(name, id, &rejection.to_string()),
+                    None => self.hold(name, id, "the unit changed"),
+                },
             }
         }
+    }
+
+    /// Why a machine out of sight must not be told what the unit has become since its order: it does not suit it any
+    /// more. That takes its place away where loss alone does not.
+    fn outgrown(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
+        let machine = self.cluster().machines.get(id)?;
+        let order = machine.assignment(name)?;
+        let has_changed = self.cluster().units.get(name)?.generation != order.generation;
+        let requirements = self.view.requirements(name).filter(|_| has_changed)?;
+        filter::suits(machine, id, requirements).err()
     }
 
     pub(super) fn settle_single(&mut self, name: &'a UnitName) {
@@ -209,8 +229,7 @@ impl<'a> Planner<'a> {
             let assigned = machine.assignments.contains_key(name) && !machine.is_releasing(name);
             if !machine.is_present() {
                 if assigned {
-                    self.draft(name)
-                        .clear(id, "it belongs elsewhere, and the machine is out of sight");
+                    self.release(name, id, "it belongs elsewhere, and the machine is out of sight");
                 }
                 continue;
             }
@@ -246,7 +265,8 @@ impl<'a> Planner<'a> {
                 Fate::Keep => {
                     if let Some(copy) = stray {
                         let why = "kept until its successor is active";
-                        self.draft(name).assign(id, returned::as_it_is(&copy.value), why);
+                        let order = returned::as_it_is(&copy.value, self.cluster().on_disconnect(name));
+                        self.draft(name).assign(id, order, why);
                     }
                     self.view.occupy(name, id, Holding::Leaving);
                     self.plan.retained.insert((name.clone(), *id));

@@ -251,6 +251,7 @@ impl Bed {
             capacity: units::Capacity::default(),
             version: "1".to_owned(),
             left,
+            ttl: 15,
         };
         self.put(self.keys.machine(&machine), encode(&record));
     }

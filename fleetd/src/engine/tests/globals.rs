@@ -90,6 +90,28 @@ fn loss_never_takes_a_global_units_place_away() {
 }
 
 #[test]
+fn a_machine_out_of_sight_is_not_told_of_a_global_unit_that_no_longer_suits_it() {
+    let (mut bed, [a, b]) = Bed::with(["disk=hdd", "disk=ssd"]);
+    bed.launch("g.service", "Global=true");
+    bed.settle();
+    bed.cut(a);
+    bed.launch("g.service", "Global=true\nDescription=another version");
+    bed.settle();
+    assert_eq!(
+        bed.phase("g.service", a),
+        Some(Phase::Run),
+        "it still suits the machine"
+    );
+    bed.launch("g.service", "Global=true\nMachineMetadata=disk=ssd");
+    bed.settle();
+    assert_eq!(bed.phase("g.service", a), None);
+    bed.heal(a);
+    bed.settle();
+    assert_eq!(bed.copies("g.service"), [b]);
+    bed.check();
+}
+
+#[test]
 fn a_unit_that_becomes_global_or_ceases_to_be_keeps_a_copy_running() {
     let (mut bed, [a, b, c]) = Bed::with(["", "", ""]);
     bed.launch("x.service", "");

@@ -10,6 +10,7 @@ mod brake;
 mod conflicts;
 mod filters;
 mod globals;
+mod guarded;
 mod lost;
 mod moves;
 mod random;

@@ -1,8 +1,8 @@
 //! Machines that come back with copies of units that have been placed elsewhere meanwhile.
 
-use units::Phase;
+use units::{DesiredState, Phase};
 
-use super::bed::{Bed, name};
+use super::bed::{Bed, name, text};
 
 /// A unit that was on the first machine when that went out of sight, has been placed on the second, and not been
 /// answered from there yet.
@@ -48,6 +48,19 @@ fn a_unit_whose_successor_never_came_up_moves_back_to_its_healthy_copy() {
         1,
         "it ran all along"
     );
+    bed.check();
+}
+
+#[test]
+fn a_unit_of_which_another_run_is_wanted_does_not_move_back_to_be_started_beside_its_successor() {
+    let (mut bed, [a, b, _]) = moved("");
+    bed.put_unit("x.service", &text(""), DesiredState::Launched, 1);
+    bed.pass();
+    bed.heal(a);
+    bed.pass();
+    assert_eq!(bed.home("x.service"), Some(b));
+    bed.settle();
+    assert_eq!(bed.copies("x.service"), [b]);
     bed.check();
 }
 

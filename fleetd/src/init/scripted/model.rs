@@ -66,6 +66,8 @@ pub(super) struct Model {
     on_start: BTreeMap<String, Start>,
     on_stop: BTreeMap<String, Stop>,
     ran: BTreeMap<String, (String, usize)>,
+    /// When each was last started: PID 1 may forget, its journal does not.
+    journal: BTreeMap<String, u64>,
     changes: Vec<(String, Status)>,
     now_us: u64,
     last_us: u64,
@@ -100,6 +102,7 @@ impl Model {
             on_start: BTreeMap::new(),
             on_stop: BTreeMap::new(),
             ran: BTreeMap::new(),
+            journal: BTreeMap::new(),
             changes: Vec::new(),
             now_us: 0,
             last_us: 0,
@@ -111,12 +114,25 @@ impl Model {
         self.now_us = now_us;
     }
 
+    pub(super) fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    pub(super) fn last_start(&self, unit: &str) -> Option<u64> {
+        self.journal.get(unit).copied()
+    }
+
     pub(super) fn on_start(&mut self, unit: &str, start: Start) {
         self.on_start.insert(unit.to_owned(), start);
     }
 
     pub(super) fn on_stop(&mut self, unit: &str, stop: Stop) {
         self.on_stop.insert(unit.to_owned(), stop);
+    }
+
+    pub(super) fn forget_scripts(&mut self) {
+        self.on_start.clear();
+        self.on_stop.clear();
     }
 
     pub(super) fn host_unit(&mut self, name: &str, path: PathBuf) {

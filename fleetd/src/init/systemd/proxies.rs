@@ -1,6 +1,6 @@
 //! The part of org.freedesktop.systemd1(5) that fleet uses.
 //!
-//! Own traits rather than a crate of all of it: sixteen methods, names instead of ten-tuples, and no release cycle
+//! Own traits rather than a crate of all of it: seventeen methods, names instead of ten-tuples, and no release cycle
 //! tied to two other projects. Signals are not here: they are taken off one stream in the order in which they came.
 
 use std::collections::HashMap;
@@ -44,6 +44,7 @@ pub(super) trait Manager {
 
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
     fn list_units(&self) -> zbus::Result<Vec<Listed>>;

@@ -29,7 +29,7 @@ pub(super) fn is_loopback(url: &str) -> bool {
 }
 
 /// Without the port, and without the brackets of an IPv6 address.
-fn host(url: &str) -> &str {
+pub(super) fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or(rest);
     match authority.strip_prefix('[').and_then(|v6| v6.split_once(']')) {

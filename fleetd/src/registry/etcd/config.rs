@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+use etcd_client::ConnectOptions;
 
-use super::address;
+use super::{EtcdTls, address};
 
 /// Where etcd is and who we are.
 #[derive(Clone, Default)]
@@ -18,15 +18,6 @@ pub struct EtcdConfig {
     pub tls: Option<EtcdTls>,
 }
 
-/// Certificates, each as the text of a PEM file.
-#[derive(Clone, Default)]
-pub struct EtcdTls {
-    /// Who may vouch for etcd.
-    pub ca: Option<Vec<u8>>,
-    /// Our certificate and its key, if etcd asks for one.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
-}
-
 /// Without the secrets.
 impl fmt::Debug for EtcdConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,15 +28,9 @@ impl fmt::Debug for EtcdConfig {
     }
 }
 
-impl fmt::Debug for EtcdTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EtcdTls").finish_non_exhaustive()
-    }
-}
-
 impl EtcdConfig {
     /// The addresses in one form, and the options to connect with; or what does not go together.
-    pub(super) fn check(self) -> Result<(Vec<String>, ConnectOptions), String> {
+    pub(super) fn check(self) -> Result<(Vec<String>, ConnectOptions, Option<EtcdTls>), String> {
         let servers = self.servers.iter().map(|url| address::normalize(url));
         let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let refuse = |why: &str| Err(why.to_owned());
@@ -55,7 +40,7 @@ impl EtcdConfig {
             .count();
         match (&self.tls, secure) {
             _ if servers.is_empty() => return refuse("no address of etcd is given"),
-            (None, 1..) => return refuse("an https:// address of etcd needs a CA certificate"),
+            (None, 1..) => return refuse("an https:// address of etcd needs its CA: set etcd_cafile"),
             (Some(_), secure) if secure < servers.len() => {
                 return refuse("with certificates every address of etcd must be https://");
             }
@@ -70,17 +55,10 @@ impl EtcdConfig {
         if let Some((name, password)) = self.user {
             options = options.with_user(name, password).with_auto_token_refresh(true);
         }
-        if let Some(tls) = self.tls {
-            let mut with = TlsOptions::new();
-            if let Some(ca) = tls.ca {
-                with = with.ca_certificate(Certificate::from_pem(ca));
-            }
-            if let Some((certificate, key)) = tls.identity {
-                with = with.identity(Identity::from_pem(certificate, key));
-            }
-            options = options.with_tls(with);
+        if let Some(tls) = &self.tls {
+            options = options.with_tls(tls.options());
         }
-        Ok((servers, options))
+        Ok((servers, options, self.tls))
     }
 }
 
@@ -88,14 +66,21 @@ impl EtcdConfig {
 mod tests {
     use super::*;
 
+    fn certificates() -> EtcdTls {
+        let key = rcgen::generate_simple_self_signed(Vec::new()).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), key.cert.pem()).unwrap();
+        EtcdTls::read(Some(file.path()), None, None).unwrap().unwrap()
+    }
+
     fn check(servers: &[&str], tls: bool) -> Result<Vec<String>, String> {
         let config = EtcdConfig {
             servers: servers.iter().map(|s| (*s).to_owned()).collect(),
             user: Some(("root".to_owned(), "secret".to_owned())),
-            tls: tls.then(EtcdTls::default),
+            tls: tls.then(certificates),
         };
         assert!(!format!("{config:?}").contains("secret"));
-        config.check().map(|(servers, _)| servers)
+        config.check().map(|(servers, ..)| servers)
     }
 
     #[test]

@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::CALL_TIMEOUT;
 use super::failure::Failure;
-use super::{MAX_MESSAGE_BYTES, address};
+use super::{EtcdTls, MAX_MESSAGE_BYTES, address};
 
 /// A client of one endpoint.
 pub(super) struct Connection {
     pub(super) url: String,
     client: Client,
+    tls: Option<Arc<EtcdTls>>,
     /// Whether anything has been answered through it.
     worked: AtomicBool,
     /// Cancelled when the endpoint is given up for another: streams that are still open there end too, instead of
@@ -43,6 +44,15 @@ impl Connection {
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
+    /// What `error` of a call through it means.
+    pub(super) fn failure(&self, error: etcd_client::Error) -> Failure {
+        let failure = Failure::new(&self.url, self.tls.as_deref(), error);
+        if self.worked.load(Ordering::Relaxed) {
+            return failure;
+        }
+        failure.suspecting(&self.url, self.tls.as_deref())
+    }
+
     pub(super) fn leases(&self) -> LeaseClient {
         self.client.lease_client()
     }
@@ -51,6 +61,7 @@ impl Connection {
 /// The known endpoints and the one in use.
 pub(super) struct Endpoints {
     options: ConnectOptions,
+    tls: Option<Arc<EtcdTls>>,
     seeds: Vec<String>,
     state: Mutex<State>,
     /// Held while connecting, so that calls that begin together share one connection.
@@ -72,10 +83,11 @@ struct State {
 
 impl Endpoints {
     /// `seeds` must not be empty.
-    pub(super) fn new(seeds: Vec<String>, options: ConnectOptions) -> Self {
+    pub(super) fn new(seeds: Vec<String>, options: ConnectOptions, tls: Option<EtcdTls>) -> Self {
         let order = in_order(&seeds, &[]);
         Self {
             options,
+            tls: tls.map(Arc::new),
             state: Mutex::new(State {
                 current: order.first().cloned().unwrap_or_default(),
                 order,
@@ -119,13 +131,17 @@ impl Endpoints {
                 let connection = Arc::new(Connection {
                     url,
                     client,
+                    tls: self.tls.clone(),
                     worked: AtomicBool::new(false),
                     left: CancellationToken::new(),
                 });
                 self.state().connection = Some(connection.clone());
                 return Ok(connection);
             }
-            Ok(Err(error)) => Failure::new(&url, error),
+            Ok(Err(error)) => {
+                let tls = self.tls.as_deref();
+                Failure::new(&url, tls, error).suspecting(&url, tls)
+            }
             Err(_) => Failure::no_answer(&url, CALL_TIMEOUT),
         };
         if failure.blames_endpoint() {
@@ -252,7 +268,7 @@ mod tests {
 
     fn endpoints(seeds: &[&str]) -> Arc<Endpoints> {
         let seeds = seeds.iter().map(|s| (*s).to_owned()).collect();
-        Arc::new(Endpoints::new(seeds, ConnectOptions::new()))
+        Arc::new(Endpoints::new(seeds, ConnectOptions::new(), None))
     }
 
     async fn fail(endpoints: &Arc<Endpoints>) -> bool {

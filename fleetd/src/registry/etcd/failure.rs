@@ -6,7 +6,7 @@ use std::time::Duration;
 use tonic::{Code, ConnectError, Status};
 
 use super::super::RegistryError;
-use super::MAX_MESSAGE_BYTES;
+use super::{EtcdTls, MAX_MESSAGE_BYTES, tls};
 
 /// Why a call to one endpoint failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,21 @@ impl Failure {
         Self::InDoubt(format!("{endpoint}: no answer within {within:?}"))
     }
 
+    /// The same with what may be behind it, where a connection was just closed before anything was answered on it: an
+    /// etcd that misses a certificate often says no more than that.
+    pub(super) fn suspecting(self, endpoint: &str, tls: Option<&EtcdTls>) -> Self {
+        match self {
+            Self::InDoubt(text)
+                if ["closed", "canceled", "reset by peer", "fatal alert"]
+                    .iter()
+                    .any(|w| text.contains(w)) =>
+            {
+                Self::InDoubt(format!("{text}; {}", tls::suspicion(endpoint, tls)))
+            }
+            other => other,
+        }
+    }
+
     /// What it was, without the endpoint's address that it begins with.
     pub(super) fn reason(&self, endpoint: &str) -> &str {
         match self {
@@ -82,8 +97,17 @@ impl Failure {
     }
 
     /// What `error` of a call to `endpoint` means.
-    pub(super) fn new(endpoint: &str, error: etcd_client::Error) -> Self {
+    pub(super) fn new(endpoint: &str, tls: Option<&EtcdTls>, error: etcd_client::Error) -> Self {
         use etcd_client::Error as E;
+        // Neither side sees a request before it has taken the other's certificate.
+        let cause: &(dyn std::error::Error + 'static) = match &error {
+            E::GRpcStatus(status) => status,
+            E::TransportError(error) => error,
+            other => other,
+        };
+        if let Some(why) = tls.and_then(|tls| tls.explain(endpoint, cause)) {
+            return Self::Unreached(format!("{endpoint}: {why}"));
+        }
         match error {
             E::GRpcStatus(status) => Self::of_status(endpoint, &status),
             E::LeaseKeepAliveError(text) if text == "lease not found" => Self::NoSuchLease,
@@ -123,7 +147,10 @@ impl Failure {
             | Code::FailedPrecondition
             | Code::OutOfRange
             | Code::Unimplemented
-            | Code::DataLoss => Self::Refused(text),
+            | Code::DataLoss => Self::Refused(match remedy(said) {
+                Some(remedy) => format!("{text}: {remedy}"),
+                None => text,
+            }),
             // "request timed out" is Unavailable too, and may yet be applied.
             Code::Unavailable
             | Code::Ok
@@ -137,6 +164,19 @@ impl Failure {
             },
         }
     }
+}
+
+/// What to do when etcd does not know us, or knows us and gives us no right.
+fn remedy(said: &str) -> Option<&'static str> {
+    Some(match said {
+        "permission denied" => {
+            "etcd_username needs a role with readwrite on everything below etcd_key_prefix"
+        }
+        "authentication failed, invalid user ID or password" => "see etcd_username and etcd_password",
+        "user name is empty" => "it asks for a user: set etcd_username and etcd_password",
+        "authentication is not enabled" => "etcd_username is set, and `etcdctl auth enable` was not done",
+        _ => return None,
+    })
 }
 
 /// Whether the request failed because no connection could be made for it, so that not a byte of it was sent.
@@ -167,6 +207,7 @@ mod tests {
     fn of(code: Code, message: &str) -> Failure {
         Failure::new(
             "http://e",
+            None,
             etcd_client::Error::GRpcStatus(Status::new(code, message)),
         )
     }

@@ -10,6 +10,7 @@ mod endpoints;
 mod failure;
 mod lease;
 mod read;
+mod tls;
 mod watch;
 mod wire;
 
@@ -22,14 +23,15 @@ use etcd_client::Error;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::{
-    Backoff, CALL_TIMEOUT, Commit, Lease, LeaseId, Registry, RegistryError, Revision, Select, Snapshot, Txn,
-    WATCH_BUFFER, Watch, check,
+    Backoff, CALL_TIMEOUT, Commit, Lease, LeaseId, Registry, RegistryError, Remaining, Revision, Select,
+    Snapshot, Txn, WATCH_BUFFER, Watch, check,
 };
-pub use config::{EtcdConfig, EtcdTls};
+pub use config::EtcdConfig;
 use endpoints::{Connection, Endpoints};
 use failure::Failure;
 use lease::Renewals;
 use read::Reading;
+pub use tls::{EtcdTls, EtcdTlsError};
 
 /// The largest answer taken from etcd. The crate's own limit of 4 MiB is a few thousand units.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -58,9 +60,9 @@ impl EtcdRegistry {
     /// # Errors
     /// [`RegistryError::Refused`] if there is no usable address, or addresses and certificates do not go together.
     pub fn connect(config: EtcdConfig) -> Result<Self, RegistryError> {
-        let (servers, options) = config.check().map_err(RegistryError::Refused)?;
+        let (servers, options, tls) = config.check().map_err(RegistryError::Refused)?;
         Ok(Self {
-            endpoints: Arc::new(Endpoints::new(servers, options)),
+            endpoints: Arc::new(Endpoints::new(servers, options, tls)),
             renewals: Arc::default(),
         })
     }
@@ -127,7 +129,7 @@ impl EtcdRegistry {
                     self.endpoints.worked(&connection);
                     return Ok(answer);
                 }
-                Ok(Err(error)) => Failure::new(&connection.url, error),
+                Ok(Err(error)) => connection.failure(error),
                 Err(_) => Failure::no_answer(&connection.url, CALL_TIMEOUT),
             },
             // Another call has found the endpoint dead. What may be asked elsewhere need not wait for it; what may
@@ -247,7 +249,7 @@ impl Registry for EtcdRegistry {
                         self.endpoints.worked(&connection);
                         return Ok(lease);
                     }
-                    Ok(Err(error)) => self.blame(&connection, Failure::new(&connection.url, error)),
+                    Ok(Err(error)) => self.blame(&connection, connection.failure(error)),
                     Err(_) => self.blame(&connection, Failure::no_answer(&connection.url, deadline)),
                 },
             };
@@ -269,13 +271,16 @@ impl Registry for EtcdRegistry {
         }
     }
 
-    async fn remaining(&self, id: LeaseId) -> Result<Duration, RegistryError> {
+    async fn remaining(&self, id: LeaseId) -> Result<Remaining, RegistryError> {
         let ask =
             |connection: Arc<Connection>| async move { connection.leases().time_to_live(id.0, None).await };
         let answer = self.call(Again::Harmless, ask).await.map_err(Failure::of_read)?;
         // etcd answers -1 for a lease that is gone.
         match u64::try_from(answer.ttl()) {
-            Ok(seconds) => Ok(Duration::from_secs(seconds)),
+            Ok(seconds) => Ok(Remaining {
+                left: Duration::from_secs(seconds),
+                granted: Duration::from_secs(u64::try_from(answer.granted_ttl()).unwrap_or(seconds)),
+            }),
             Err(_) => Err(RegistryError::LeaseExpired(id)),
         }
     }

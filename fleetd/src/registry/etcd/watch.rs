@@ -77,7 +77,7 @@ async fn read(connection: &Connection, mut stream: WatchStream, from: Revision, 
             Ok(Some(response)) => response,
             Ok(None) => return RegistryError::Unavailable(format!("{url}: the watch ended")),
             Err(error) => {
-                return match Failure::new(url, error) {
+                return match connection.failure(error) {
                     // Up to 1,000 revisions come in one message. Fragments would make them smaller, but etcd takes a
                     // time that grows with the square of their size: 8 s for what can be read afresh in one.
                     Failure::TooLarge(_) => RegistryError::Compacted(next),

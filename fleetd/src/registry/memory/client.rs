@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::super::{
-    Batch, CALL_TIMEOUT, Commit, Lease, LeaseId, Registry, RegistryError, Revision, Select, Snapshot, Txn,
-    WATCH_BUFFER, Watch,
+    Batch, CALL_TIMEOUT, Commit, Lease, LeaseId, Registry, RegistryError, Remaining, Revision, Select,
+    Snapshot, Txn, WATCH_BUFFER, Watch,
 };
-use super::link::{Link, Way, Weather};
+use super::link::{Direction, Link, Way, Weather};
 use super::store::Store;
 use super::watchers::News;
 use super::{Counters, Shared};
@@ -40,7 +40,13 @@ impl MemoryClient {
         self.link.change(|w| w.way = Way::Hung);
     }
 
-    /// Ends [`MemoryClient::cut`] and [`MemoryClient::hang`].
+    /// Loses every answer: requests get through and are carried out, nothing comes back. To the caller it looks like
+    /// [`MemoryClient::hang`], with other consequences.
+    pub fn deafen(&self) {
+        self.link.change(|w| w.way = Way::Deaf);
+    }
+
+    /// Ends [`MemoryClient::cut`], [`MemoryClient::hang`] and [`MemoryClient::deafen`].
     pub fn mend(&self) {
         self.link.change(|w| w.way = Way::Open);
     }
@@ -88,9 +94,9 @@ impl MemoryClient {
         ask: impl FnOnce(&mut Store) -> T + Send,
     ) -> Result<T, Lost> {
         let round_trip = async {
-            self.link.cross(Instant::now(), |w| w.there).await?;
+            self.link.cross(Instant::now(), Direction::There).await?;
             let answer = self.shared.with(ask);
-            self.link.cross(Instant::now(), |w| w.back).await?;
+            self.link.cross(Instant::now(), Direction::Back).await?;
             Ok(answer)
         };
         match timeout(limit, round_trip).await {
@@ -123,16 +129,18 @@ impl Registry for MemoryClient {
             return Err(RegistryError::Unavailable("connection refused".to_owned()));
         }
         if let Some(after) = self.link.take_late_commit() {
-            let shared = self.shared.clone();
+            let (shared, link) = (self.shared.clone(), self.link.clone());
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
                 // Whoever wanted to know has stopped waiting.
-                let _ = shared.with(|store| store.commit(txn, Instant::now()));
+                let _ = shared.with(|store| store.commit(txn, &link.name, Instant::now()));
             });
             return Err(RegistryError::Unknown("the request was slow".to_owned()));
         }
         let answer = self
-            .call(CALL_TIMEOUT, |store| store.commit(txn, Instant::now()))
+            .call(CALL_TIMEOUT, |store| {
+                store.commit(txn, &self.link.name, Instant::now())
+            })
             .await;
         let answer = answer.map_err(|Lost(why)| RegistryError::Unknown(why))?;
         match self.link.is_answer_lost() {
@@ -178,7 +186,7 @@ impl Registry for MemoryClient {
         renew.await.map_err(unavailable)?
     }
 
-    async fn remaining(&self, id: LeaseId) -> Result<Duration, RegistryError> {
+    async fn remaining(&self, id: LeaseId) -> Result<Remaining, RegistryError> {
         self.link.count(|c| c.others += 1);
         let remaining = self.call(CALL_TIMEOUT, |store| store.remaining(id, Instant::now()));
         remaining.await.map_err(unavailable)?
@@ -216,7 +224,7 @@ async fn forward(
 ) -> Result<(), RegistryError> {
     let deliver = async {
         while let Some((sent, news)) = inbox.recv().await {
-            link.cross(sent, |w| w.back)
+            link.cross(sent, Direction::Back)
                 .await
                 .map_err(RegistryError::Unavailable)?;
             if out.send(Ok(news?)).await.is_err() {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Counters;
@@ -16,7 +16,10 @@ const SILENCE: Duration = Duration::from_secs(9);
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) name: String,
-    weather: watch::Sender<Weather>,
+    weather: Mutex<Weather>,
+    /// Not a `watch` channel: that one wakes its receivers in an order of tokio's own dice, and a simulated history
+    /// could not be repeated.
+    changed: Notify,
     lose_answer: AtomicBool,
     late_commit: Mutex<Option<Duration>>,
     counters: Mutex<Counters>,
@@ -44,13 +47,32 @@ pub(super) enum Way {
     Cut,
     /// Nothing gets through and nobody says so.
     Hung,
+    /// Requests get through, answers and watched changes do not, and nobody says so.
+    Deaf,
+}
+
+/// Which way something goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    There,
+    Back,
+}
+
+impl Weather {
+    fn delay(&self, direction: Direction) -> Duration {
+        match direction {
+            Direction::There => self.there,
+            Direction::Back => self.back,
+        }
+    }
 }
 
 impl Link {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            weather: watch::Sender::new(Weather::default()),
+            weather: Mutex::default(),
+            changed: Notify::new(),
             lose_answer: AtomicBool::new(false),
             late_commit: Mutex::new(None),
             counters: Mutex::new(Counters::default()),
@@ -58,11 +80,12 @@ impl Link {
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Weather)) {
-        self.weather.send_modify(change);
+        change(&mut self.weather.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_waiters();
     }
 
     pub(super) fn weather(&self) -> Weather {
-        *self.weather.borrow()
+        *self.weather.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lose_next_answer(&self) {
@@ -93,43 +116,48 @@ impl Link {
     }
 
     /// Waits until something that left at `sent` has crossed; with the reason if the way is cut meanwhile.
-    pub(super) async fn cross(&self, sent: Instant, delay: fn(Weather) -> Duration) -> Result<(), String> {
-        let mut weather = self.weather.subscribe();
+    pub(super) async fn cross(&self, sent: Instant, direction: Direction) -> Result<(), String> {
         loop {
-            let now = *weather.borrow_and_update();
+            // Made before the look: a change between the two is not missed.
+            let changed = self.changed.notified();
+            let now = self.weather();
             match now.way {
                 Way::Cut => return Err("connection refused".to_owned()),
+                Way::Deaf if direction == Direction::Back => {}
                 Way::Hung => {}
-                Way::Open if sent + delay(now) <= Instant::now() => return Ok(()),
-                Way::Open => {
-                    tokio::select! {
-                        () = sleep_until(sent + delay(now)) => return Ok(()),
-                        _ = weather.changed() => continue,
+                Way::Open | Way::Deaf => {
+                    let due = sent + now.delay(direction);
+                    if due <= Instant::now() {
+                        return Ok(());
                     }
+                    tokio::select! {
+                        biased;
+                        () = changed => {}
+                        () = sleep_until(due) => return Ok(()),
+                    }
+                    continue;
                 }
             }
-            // The sender is `self`, so this cannot fail.
-            let _ = weather.changed().await;
+            changed.await;
         }
     }
 
     /// Waits until a watch opened under `opened` breaks, and says why.
     pub(super) async fn broken(&self, opened: Weather) -> String {
-        let mut weather = self.weather.subscribe();
         loop {
-            let now = *weather.borrow_and_update();
+            let changed = self.changed.notified();
+            let now = self.weather();
             if now.breaks != opened.breaks {
                 return "the stream broke".to_owned();
             }
             match now.way {
                 Way::Cut => return "the connection was lost".to_owned(),
-                Way::Hung if timeout(SILENCE, weather.changed()).await.is_err() => {
-                    return "no sign of life".to_owned();
+                Way::Hung | Way::Deaf => {
+                    if timeout(SILENCE, changed).await.is_err() {
+                        return "no sign of life".to_owned();
+                    }
                 }
-                Way::Hung => {}
-                Way::Open => {
-                    let _ = weather.changed().await;
-                }
+                Way::Open => changed.await,
             }
         }
     }

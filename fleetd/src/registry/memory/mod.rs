@@ -20,11 +20,13 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Commit, KeyValue, Lease, LeaseId, Registry, RegistryError, Revision, Select, Snapshot, Txn, Watch,
+    Commit, KeyValue, Lease, LeaseId, Registry, RegistryError, Remaining, Revision, Select, Snapshot, Txn,
+    Watch,
 };
 pub use client::MemoryClient;
 use link::Link;
-use store::{Data, Store};
+pub use store::Written;
+use store::{Data, Observer, Store};
 
 /// A store in memory. A clone is another handle to the same store.
 ///
@@ -162,9 +164,7 @@ impl MemoryRegistry {
     /// gets there again.
     pub fn restore(&self, backup: &Backup) {
         self.with(|store| store.replace(backup.0.clone(), Instant::now()));
-        for id in self.with(|store| store.leases()) {
-            self.shared().arm(id);
-        }
+        self.arm_all();
     }
 
     /// Ends a lease now, as if its time were over. Not an error if it is gone already.
@@ -177,9 +177,41 @@ impl MemoryRegistry {
         self.with(|store| store.leases())
     }
 
+    /// Ends every lease this long after its time, as etcd does when it is busy. A lease whose time is over cannot be
+    /// renewed, but what lives with it stays until it is ended.
+    pub fn end_leases_late(&self, by: Duration) {
+        self.with(|store| store.end_leases_late(by));
+        // Whoever sleeps until a lease ends may be sleeping too long.
+        self.arm_all();
+    }
+
+    /// Stops counting the time of leases, as an etcd without a leader does. Requests are the clients' affair: see
+    /// [`MemoryClient::cut`] and [`MemoryClient::hang`].
+    pub fn stop_leases(&self) {
+        self.with(Store::stop_leases);
+    }
+
+    /// Ends [`MemoryRegistry::stop_leases`]: every lease starts its whole term again.
+    pub fn resume_leases(&self) {
+        self.with(|store| store.resume_leases(Instant::now()));
+        self.arm_all();
+    }
+
+    /// Has every revision told to `observe` as it is made, before any watcher hears of it. One observer at a time; it
+    /// must not ask the store anything, which is locked meanwhile.
+    pub fn observe(&self, observe: impl FnMut(&Written<'_>) + Send + 'static) {
+        self.with(|store| store.observer = Some(Observer(Box::new(observe))));
+    }
+
     /// etcd elects a leader of its own: every lease starts its whole term again.
     pub fn elect(&self) {
         self.with(|store| store.refresh_leases(Instant::now()));
+    }
+
+    fn arm_all(&self) {
+        for id in self.with(|store| store.leases()) {
+            self.shared().arm(id);
+        }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -229,7 +261,7 @@ impl Shared {
         let shared = Arc::downgrade(self);
         runtime.spawn(async move {
             // `with` ends the lease if it is due; it has no deadline then.
-            while let Some(deadline) = shared.upgrade().and_then(|s| s.with(|store| store.deadline(id))) {
+            while let Some(deadline) = shared.upgrade().and_then(|s| s.with(|store| store.end_of(id))) {
                 sleep_until(deadline).await;
             }
         });
@@ -258,7 +290,7 @@ impl Registry for MemoryRegistry {
         self.direct.renew(id, deadline).await
     }
 
-    async fn remaining(&self, id: LeaseId) -> Result<Duration, RegistryError> {
+    async fn remaining(&self, id: LeaseId) -> Result<Remaining, RegistryError> {
         self.direct.remaining(id).await
     }
 

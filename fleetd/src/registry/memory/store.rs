@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::super::check::{self, MAX_REQUEST_BYTES};
 use super::super::{
-    Batch, Change, Commit, KeyValue, Lease, LeaseId, Op, Precondition, RegistryError, Revision, Select,
-    Snapshot, Txn,
+    Batch, Change, Commit, KeyValue, Lease, LeaseId, Op, Precondition, RegistryError, Remaining, Revision,
+    Select, Snapshot, Txn,
 };
 use super::watchers::{News, Watchers};
 
@@ -24,7 +24,32 @@ pub(super) struct Store {
     due: BTreeSet<(Instant, LeaseId)>,
     /// Never goes back, not even when the store is wiped: an old id must stay unknown.
     next_lease: i64,
+    /// How long after its time a lease really ends.
+    late: Duration,
+    /// Nobody counts the time of leases: there is no leader in etcd.
+    is_stopped: bool,
     pub(super) watchers: Watchers,
+    pub(super) observer: Option<Observer>,
+}
+
+/// One revision as it was made, for [`super::MemoryRegistry::observe`].
+#[derive(Debug)]
+pub struct Written<'a> {
+    /// The name of the client whose transaction it was; `None` for a lease that ended.
+    pub by: Option<&'a str>,
+    /// What changed.
+    pub batch: &'a Batch,
+}
+
+pub(super) type Observe = dyn FnMut(&Written<'_>) + Send;
+
+/// Whoever is told of every revision.
+pub(super) struct Observer(pub(super) Box<Observe>);
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 /// What a backup keeps.
@@ -63,6 +88,9 @@ impl Default for Store {
             data: Data::default(),
             due: BTreeSet::new(),
             next_lease: 0x1001,
+            late: Duration::ZERO,
+            is_stopped: false,
+            observer: None,
             watchers: Watchers::default(),
         }
     }
@@ -93,7 +121,7 @@ impl Store {
         })
     }
 
-    pub(super) fn commit(&mut self, txn: Txn, now: Instant) -> Result<Commit, RegistryError> {
+    pub(super) fn commit(&mut self, txn: Txn, by: &str, now: Instant) -> Result<Commit, RegistryError> {
         check::txn(&txn)?;
         if bytes(&txn) > MAX_REQUEST_BYTES {
             return Err(RegistryError::Refused("the request is too large".to_owned()));
@@ -112,7 +140,7 @@ impl Store {
             .into_iter()
             .filter_map(|op| self.apply(op, revision))
             .collect();
-        self.publish(changes, now);
+        self.publish(changes, Some(by), now);
         Ok(Commit::Applied(self.data.revision))
     }
 
@@ -155,7 +183,7 @@ impl Store {
     }
 
     /// Makes `changes` the next revision; no changes make none.
-    fn publish(&mut self, changes: Vec<Change>, now: Instant) {
+    fn publish(&mut self, changes: Vec<Change>, by: Option<&str>, now: Instant) {
         if changes.is_empty() {
             return;
         }
@@ -164,6 +192,9 @@ impl Store {
             revision: self.data.revision,
             changes,
         };
+        if let Some(Observer(observe)) = &mut self.observer {
+            observe(&Written { by, batch: &batch });
+        }
         self.watchers.tell(&batch, now);
         self.data.history.push_back(batch);
     }
@@ -221,6 +252,8 @@ impl Store {
             .data
             .leases
             .get_mut(&id)
+            // As in etcd: what is over is over, though it may still have to be cleared away.
+            .filter(|held| self.is_stopped || now < held.deadline)
             .ok_or(RegistryError::LeaseExpired(id))?;
         self.due.remove(&(held.deadline, id));
         held.deadline = now + held.ttl;
@@ -233,11 +266,12 @@ impl Store {
     }
 
     /// In whole seconds, rounded down, as etcd answers.
-    pub(super) fn remaining(&self, id: LeaseId, now: Instant) -> Result<Duration, RegistryError> {
+    pub(super) fn remaining(&self, id: LeaseId, now: Instant) -> Result<Remaining, RegistryError> {
         let held = self.data.leases.get(&id).ok_or(RegistryError::LeaseExpired(id))?;
-        Ok(Duration::from_secs(
-            held.deadline.saturating_duration_since(now).as_secs(),
-        ))
+        Ok(Remaining {
+            left: Duration::from_secs(held.deadline.saturating_duration_since(now).as_secs()),
+            granted: held.ttl,
+        })
     }
 
     /// Ends a lease: its keys go in one revision, in the order of their names. `false` if there is no such lease.
@@ -251,21 +285,37 @@ impl Store {
         let changes = keys
             .filter_map(|key| self.apply(Op::Delete { key }, revision))
             .collect();
-        self.publish(changes, now);
+        self.publish(changes, None, now);
         true
     }
 
     /// Ends every lease whose time is over.
     pub(super) fn expire_due(&mut self, now: Instant) {
         while let Some(&(deadline, id)) = self.due.first()
-            && deadline <= now
+            && !self.is_stopped
+            && deadline + self.late <= now
         {
             self.revoke(id, now);
         }
     }
 
-    pub(super) fn deadline(&self, id: LeaseId) -> Option<Instant> {
-        self.data.leases.get(&id).map(|held| held.deadline)
+    /// When the lease will be ended, if nothing happens before; `None` also while nobody counts.
+    pub(super) fn end_of(&self, id: LeaseId) -> Option<Instant> {
+        let held = self.data.leases.get(&id).filter(|_| !self.is_stopped)?;
+        Some(held.deadline + self.late)
+    }
+
+    pub(super) fn end_leases_late(&mut self, by: Duration) {
+        self.late = by;
+    }
+
+    pub(super) fn stop_leases(&mut self) {
+        self.is_stopped = true;
+    }
+
+    pub(super) fn resume_leases(&mut self, now: Instant) {
+        self.is_stopped = false;
+        self.refresh_leases(now);
     }
 
     pub(super) fn leases(&self) -> Vec<LeaseId> {

@@ -1,4 +1,4 @@
-//! List, then watch: how a part of the store is followed without missing a change.
+//! Watch and list: how a part of the store is followed without missing a change.
 //!
 //! After kube-runtime's watcher: a machine of few states, each of which says what is known. A dropped watch is opened
 //! again behind the last change that was seen; the whole part is read again only when the store has forgotten the
@@ -49,11 +49,12 @@ pub enum Update {
 ///            nudge_relist, Compacted
 ///        +------------------------------+
 ///        v                              |
-///     Listing --Reset--> Opening --> Watching --Changed--+
-///        ^ ^                ^  ^        |  ^             |
-///        | +-- Pausing -----+  +--------+  +-------------+
-///        |        (errors)       (broken)
-///     WentBack (accept)
+///     Listing -----Reset------> Watching --Changed--+
+///        ^ ^                      ^ |  ^             |
+///        | +-- Pausing --> Opening+ |  +-------------+
+///        |        ^ (errors)        |
+///     WentBack    +-----(broken)----+
+///     (accept)
 /// ```
 pub struct Mirror {
     registry: SharedRegistry,
@@ -68,8 +69,8 @@ pub struct Mirror {
 /// What the mirror waits for. The futures live here and not in [`Mirror::next`], so that dropping a call of `next`
 /// loses no progress: a caller that selects over many things would otherwise never finish a slow read.
 enum State {
-    /// The whole part is being read.
-    Listing(Call<Snapshot>),
+    /// A watch is being opened, and then the whole part read.
+    Listing(Call<(Watch, Snapshot)>),
     /// Everything up to `seen` is known; a watch of what follows is being opened and the store's revision read.
     Opening(Call<(Watch, Revision)>),
     /// Changes are being awaited.
@@ -161,11 +162,11 @@ impl Mirror {
     async fn step(&mut self) -> Option<Update> {
         match &mut self.state {
             State::Listing(call) => match call.await {
-                Ok(snapshot) if snapshot.revision < self.seen => self.went_back(snapshot.revision),
-                Ok(snapshot) => {
+                Ok((_, snapshot)) if snapshot.revision < self.seen => self.went_back(snapshot.revision),
+                Ok((watch, snapshot)) => {
                     self.seen = snapshot.revision;
                     self.connected = true;
-                    self.start(Next::Open);
+                    self.state = State::Watching(watch, Instant::now());
                     Some(Update::Reset(snapshot))
                 }
                 Err(error) => self.failed(error, Next::List),
@@ -180,6 +181,8 @@ impl Mirror {
                 Err(error) => self.failed(error, Next::Open),
             },
             State::Watching(watch, since) => match watch.next().await {
+                // The watch is older than the list.
+                Ok(batch) if batch.revision <= self.seen => None,
                 Ok(batch) => {
                     self.seen = batch.revision;
                     Some(Update::Changed(batch))
@@ -235,9 +238,14 @@ impl Mirror {
     }
 }
 
-fn list(registry: &SharedRegistry, what: &Select) -> Call<Snapshot> {
+/// The watch first, from now on: one that is opened behind the list, from its revision, waits up to 100 ms in etcd if
+/// anything was written in between (`syncWatchersLoop`).
+fn list(registry: &SharedRegistry, what: &Select) -> Call<(Watch, Snapshot)> {
     let (registry, what) = (registry.clone(), what.clone());
-    Box::pin(async move { registry.read(&[what]).await })
+    Box::pin(async move {
+        let watch = registry.watch(what.clone(), 0).await?;
+        Ok((watch, registry.read(&[what]).await?))
+    })
 }
 
 fn open(registry: &SharedRegistry, what: &Select, from: Revision) -> Call<(Watch, Revision)> {

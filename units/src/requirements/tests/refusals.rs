@@ -162,6 +162,8 @@ fn what_fleet_allows_together() {
         "MachineOf=a.service\nMachineMetadata=a=b",
         "Conflicts=web@*",
         "OnDisconnect=keep\nGlobal=true",
+        "OnDisconnect=stop\nGlobal=true",
+        "OnDisconnect=stop\nConflicts=b*",
         "Conflicts=web@*\nFailureDomain=zone\nMachineMetadata=a=b",
     ] {
         requirements("web@1.service", lines);
@@ -179,10 +181,6 @@ fn what_comes_later_is_refused_until_then() {
         (
             "Spread=zone region",
             "line 2, column 8: Spread= is not supported yet",
-        ),
-        (
-            "OnDisconnect=keep\nOnDisconnect= stop",
-            "line 3, column 15: OnDisconnect=stop is not supported yet",
         ),
     ] {
         assert_eq!(refusal("web@1.service", lines), message);

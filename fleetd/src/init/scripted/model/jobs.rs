@@ -197,6 +197,7 @@ impl Model {
         let ran = self.ran.entry(unit.to_owned()).or_default();
         ran.0.clone_from(&held.text);
         ran.1 += 1;
+        self.journal.insert(unit.to_owned(), self.now_us);
         held.status.main_pid = pid;
         held.status.invocation = id;
         held.status.result = "success".to_owned();

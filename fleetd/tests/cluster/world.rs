@@ -9,11 +9,14 @@ use fleetd::agent::local::Local;
 use fleetd::agent::{Agent, Identity, LeaveRequest};
 use fleetd::cluster::Cluster;
 use fleetd::engine::{Engine, Policy};
+use fleetd::guard::clock::Virtual;
+use fleetd::guard::{self, Guard};
 use fleetd::init::scripted::ScriptedInit;
 use fleetd::registry::keys::Keys;
 use fleetd::registry::memory::{MemoryClient, MemoryRegistry};
 use fleetd::registry::trust::Trust;
 use fleetd::registry::{Commit, Registry, Select, Snapshot, Txn, encode};
+use fleetd::watchdog::Pulse;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -37,10 +40,14 @@ pub(crate) struct Host {
     metadata: BTreeMap<String, String>,
     boot: u32,
     run: TempDir,
+    clock: Arc<Virtual>,
     daemon: Option<Daemon>,
+    /// Its guard, which does not care what becomes of fleetd.
+    guard: CancellationToken,
 }
 
 struct Daemon {
+    trust: Arc<Trust>,
     stop: CancellationToken,
     leave: mpsc::Sender<LeaveRequest>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -74,8 +81,17 @@ impl World {
 
     /// Another machine, with metadata `k=v`.
     pub(crate) async fn join(&mut self, metadata: &[&str]) -> usize {
+        let id = MachineId::parse(&format!("{:032x}", self.machines.len() + 1)).unwrap();
+        self.join_as(id, 1, metadata)
+    }
+
+    /// A machine whose disk was copied, `/etc/machine-id` included.
+    pub(crate) fn join_as_clone(&mut self, of: usize, metadata: &[&str]) -> usize {
+        self.join_as(self.machines[of].id, 100, metadata)
+    }
+
+    fn join_as(&mut self, id: MachineId, boot: u32, metadata: &[&str]) -> usize {
         let n = self.machines.len();
-        let id = MachineId::parse(&format!("{:032x}", n + 1)).unwrap();
         let run = tempfile::tempdir().unwrap();
         let pair = |s: &&str| {
             let (k, v) = s.split_once('=').unwrap();
@@ -86,10 +102,13 @@ impl World {
             init: ScriptedInit::new(run.path().join("units")),
             client: self.store.client(&format!("m{n}")),
             metadata: metadata.iter().map(pair).collect(),
-            boot: 1,
+            boot,
             run,
+            clock: Arc::new(Virtual::new(1000)),
             daemon: None,
+            guard: CancellationToken::new(),
         });
+        self.machines[n].boots();
         self.machines[n].start(&self.keys);
         n
     }
@@ -131,11 +150,27 @@ impl World {
         self.put(unit, text, DesiredState::Launched).await;
     }
 
+    /// `fleetctl recover` on this machine.
+    pub(crate) async fn recover(&self, machine: usize) {
+        let host = &self.machines[machine];
+        let registry: fleetd::registry::SharedRegistry = Arc::new(host.client.clone());
+        let trust = &host.daemon.as_ref().unwrap().trust;
+        fleetd::recovery::declare(&registry, &self.keys, trust)
+            .await
+            .unwrap();
+    }
+
     pub(crate) async fn destroy(&self, unit: &str) {
         self.user
             .commit(Txn::new().delete(self.keys.unit(&name(unit))))
             .await
             .unwrap();
+    }
+
+    /// Writes one key, whatever it is.
+    pub(crate) async fn say(&self, key: String, value: impl Into<Vec<u8>>) {
+        let said = self.user.commit(Txn::new().put(key, value)).await.unwrap();
+        assert!(matches!(said, Commit::Applied(_)));
     }
 
     pub(crate) async fn snapshot(&self) -> Snapshot {
@@ -157,6 +192,14 @@ impl World {
             .collect()
     }
 
+    /// Machines on which anything of the unit runs, be it only on its way up or down.
+    pub(crate) fn up_on(&self, unit: &str) -> Vec<usize> {
+        let up = |h: &Host| !matches!(h.init.status(unit).active.as_str(), "inactive" | "failed");
+        (0..self.machines.len())
+            .filter(|n| up(&self.machines[*n]))
+            .collect()
+    }
+
     pub(crate) fn pid(&self, machine: usize, unit: &str) -> u32 {
         self.machines[machine].init.status(unit).main_pid
     }
@@ -165,6 +208,7 @@ impl World {
     pub(crate) fn kill(&mut self, machine: usize) {
         let host = &mut self.machines[machine];
         host.crash();
+        host.guard.cancel();
         host.init.reboot();
     }
 
@@ -174,11 +218,28 @@ impl World {
         host.boot += 1;
         host.run = tempfile::tempdir().unwrap();
         host.init = ScriptedInit::new(host.run.path().join("units"));
+        host.boots();
         host.start(&self.keys);
     }
 
     pub(crate) fn crash(&mut self, machine: usize) {
         self.machines[machine].crash();
+    }
+
+    /// Changes what fleetd has noted of a unit.
+    pub(crate) fn rewrite_record(
+        &self,
+        machine: usize,
+        unit: &str,
+        change: impl FnOnce(&mut serde_json::Value),
+    ) {
+        let file = self.machines[machine]
+            .run
+            .path()
+            .join(format!("records/{unit}.json"));
+        let mut record = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        change(&mut record);
+        std::fs::write(&file, record.to_string()).unwrap();
     }
 
     pub(crate) fn start(&mut self, machine: usize) {
@@ -211,6 +272,17 @@ impl World {
 }
 
 impl Host {
+    /// What the machine has of its own, before fleetd: the guard's service, and its process.
+    fn boots(&mut self) {
+        let file = self.run.path().join(guard::SERVICE);
+        std::fs::write(&file, "[Service]\nExecStart=/usr/bin/fleetd guard\n").unwrap();
+        self.init.host_unit(guard::SERVICE, file);
+        self.guard = CancellationToken::new();
+        let directory = guard::Directory::open(&self.run.path().join("guard")).unwrap();
+        let (clock, init, stop) = (self.clock.clone(), self.init.clone(), self.guard.clone());
+        tokio::spawn(guard::run(directory, clock, init, stop));
+    }
+
     fn start(&mut self, keys: &Keys) {
         // Every start is another process: another connection to systemd, another event stream.
         let stop = CancellationToken::new();
@@ -232,26 +304,43 @@ impl Host {
             trust: trust.clone(),
             identity,
             ttl: TTL,
+            standing: Arc::default(),
+            guard: Arc::new(
+                Guard::open(
+                    &self.run.path().join("guard"),
+                    self.clock.clone(),
+                    self.init.clone(),
+                )
+                .unwrap(),
+            ),
             local: Local::open(&self.run.path().join("units"), &self.run.path().join("records")).unwrap(),
+            pulse: Pulse::default(),
         };
         let engine = Engine {
             registry,
             keys: keys.clone(),
             machine: self.id,
-            trust,
+            trust: trust.clone(),
             policy: Policy {
                 brake_hold: TTL,
                 ..Policy::default()
             },
+            pulse: Pulse::default(),
         };
         let agent_stop = stop.clone();
         let agent = tokio::spawn(async move { agent.run(agent_stop, requests).await.unwrap() });
         let engine = tokio::spawn(engine.run(stop.clone()));
         self.daemon = Some(Daemon {
+            trust,
             stop,
             leave,
             tasks: vec![agent, engine],
         });
+    }
+
+    /// Why this machine does not believe the registry, if it does not.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        self.daemon.as_ref()?.trust.doubt().map(|d| d.to_string())
     }
 
     fn crash(&mut self) {

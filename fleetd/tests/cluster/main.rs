@@ -1,5 +1,9 @@
 //! Whole-cluster behaviour, in virtual time: what a user would see of agents and engine together.
 
+mod guarded;
+mod lost;
+mod recovery;
+
 #[expect(
     clippy::unwrap_used,
     reason = "the stage of a test: what is not as expected ends it"
@@ -9,10 +13,12 @@ mod world;
 use std::time::Duration;
 
 use fleetd::cluster::invariants;
+use fleetd::registry::encode;
 use units::DesiredState;
 use world::{TTL, World, name};
 
 const PLAIN: &str = "[Service]\nExecStart=/bin/sleep infinity\n";
+const ONESHOT: &str = "[Service]\nType=oneshot\nExecStart=/bin/once\n";
 const ALONE: &str = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nConflicts=web@*\n";
 
 async fn check(world: &World) {
@@ -300,6 +306,88 @@ async fn a_machine_that_reboots_runs_its_units_again_and_is_taken_in_as_a_new_on
     check(&world).await;
 }
 
+/// A clone used to write its own address and metadata into the record of the machine whose id it has, before it found
+/// that the id was in use: the first machine's units moved away.
+#[tokio::test(start_paused = true)]
+async fn a_clone_is_refused_and_says_nothing_in_the_name_of_the_first() {
+    let mut world = World::empty();
+    world.join(&["disk=ssd"]).await;
+    world.join(&[]).await;
+    world.settle().await;
+    let text = "[Service]\nExecStart=/bin/x\n[X-Fleet]\nMachineMetadata=disk=ssd\n";
+    world.launch("x.service", text).await;
+    world.settle().await;
+    assert_eq!(world.active_on("x.service"), [0]);
+    let id = world.machines[0].id;
+    let pid = world.pid(0, "x.service");
+    let before = world.cluster().await.machines[&id].clone();
+    world.join_as_clone(0, &["disk=hdd"]);
+    world.pass(TTL.as_secs() * 4).await;
+    let after = world.cluster().await.machines[&id].clone();
+    assert_eq!(after.record.unwrap().value, before.record.unwrap().value);
+    assert_eq!(after.presence.unwrap().created, before.presence.unwrap().created);
+    assert_eq!(world.active_on("x.service"), [0]);
+    assert_eq!(world.pid(0, "x.service"), pid);
+    check(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_run_asked_for_while_a_machine_is_joining_is_not_forgotten() {
+    let mut world = World::new(2).await;
+    let pinned = format!(
+        "[Service]\nExecStart=/bin/p\n[X-Fleet]\nMachineID={}\n",
+        world.machines[1].id
+    );
+    world.launch("p.service", &pinned).await;
+    world.settle().await;
+    // Nobody leads when it is back, so it is not taken in: it starts what it is told to, and stops nothing.
+    world.kill(1);
+    world.kill(0);
+    world.pass(TTL.as_secs() + 5).await;
+    world.say(world.keys.leader(), "nobody").await;
+    world.boot(1);
+    world.settle().await;
+    let id = world.machines[1].id;
+    let assigned = world.keys.assign(&id, &name("p.service"));
+    let registry = world.snapshot().await;
+    let presence = registry.get(&world.keys.presence(&id)).unwrap().create_revision;
+    let told = registry.get(&assigned).unwrap().value.clone();
+    let first = world.pid(1, "p.service");
+    assert_ne!(first, 0);
+    let told: units::Assignment = serde_json::from_slice(&told).unwrap();
+    world
+        .say(assigned, encode(&units::Assignment { run: 7, ..told }))
+        .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(world.pid(1, "p.service"), first);
+    world.say(world.keys.seen(&id), presence.to_string()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_ne!(world.pid(1, "p.service"), first);
+}
+
+/// fleetd was killed after systemd had accepted the start and before it could note that; the oneshot ended and systemd
+/// forgot it.
+#[tokio::test(start_paused = true)]
+async fn a_oneshot_that_ended_while_fleetd_was_dead_does_not_run_twice() {
+    let mut world = World::new(1).await;
+    world.launch("once.service", ONESHOT).await;
+    world.settle().await;
+    assert_eq!(world.machines[0].init.starts("once.service"), 1);
+    assert_eq!(world.machines[0].init.status("once.service").invocation, "");
+    world.crash(0);
+    world.rewrite_record(0, "once.service", |record| record["started"] = "asked".into());
+    world.start(0);
+    world.settle().await;
+    assert_eq!(world.machines[0].init.starts("once.service"), 1);
+    world
+        .put_run("once.service", ONESHOT, DesiredState::Launched, 1)
+        .await;
+    // The leader before was killed too, and its lease has to end.
+    world.pass(10).await;
+    world.settle().await;
+    assert_eq!(world.machines[0].init.starts("once.service"), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_the_registry_stops_nothing_and_changes_go_through_right_after() {
     let world = World::new(3).await;
@@ -324,4 +412,16 @@ async fn an_outage_of_the_registry_stops_nothing_and_changes_go_through_right_af
     world.settle().await;
     assert_eq!(pids(), before);
     check(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_that_the_registry_does_not_accept_stops_nothing() {
+    let mut world = World::new(2).await;
+    world.launch("x.service", PLAIN).await;
+    world.settle().await;
+    let home = world.active_on("x.service")[0];
+    let pid = world.pid(home, "x.service");
+    world.machines[home].client.cut();
+    assert!(!world.leave(home).await);
+    assert_eq!(world.pid(home, "x.service"), pid);
 }

@@ -1,0 +1,144 @@
+//! The API over TCP with TLS: who has no certificate of our clients' CA does not get as far as a request.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use units::wire::v1::ErrorBody;
+
+use crate::pem::{PemError, PemFile};
+
+/// A client that has not shown its certificate by then is let go.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a refused client is listened to, so that it reads the refusal: closing on what it still sends would reset
+/// the connection, and the reason would be lost.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What TCP listeners speak TLS with.
+#[derive(Clone)]
+pub struct ApiTls(TlsAcceptor);
+
+impl fmt::Debug for ApiTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiTls")
+    }
+}
+
+/// Why certificates for the API are of no use. One line.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiTlsError {
+    /// One or two of three.
+    #[error("api_certfile, api_keyfile and api_cafile belong together: set all of them or none")]
+    Part,
+    /// A file is not what it should be.
+    #[error("{key}: {error}")]
+    File {
+        /// Of the configuration.
+        key: &'static str,
+        /// What is wrong.
+        error: PemError,
+    },
+    /// They do not go together.
+    #[error("{key}={path} cannot be used: {why}")]
+    Unfit {
+        /// Of the configuration.
+        key: &'static str,
+        /// The file.
+        path: String,
+        /// In rustls' words.
+        why: String,
+    },
+}
+
+impl ApiTls {
+    /// From the files that `api_certfile`, `api_keyfile` and `api_cafile` name; `None` if none is set.
+    ///
+    /// # Errors
+    /// Something is missing, or is not what it should be.
+    pub fn read(
+        certificate: Option<&Path>,
+        key: Option<&Path>,
+        ca: Option<&Path>,
+    ) -> Result<Option<Self>, ApiTlsError> {
+        let (certificate, key, ca) = match (certificate, key, ca) {
+            (Some(certificate), Some(key), Some(ca)) => (certificate, key, ca),
+            (None, None, None) => return Ok(None),
+            _ => return Err(ApiTlsError::Part),
+        };
+        let file = |key| move |error| ApiTlsError::File { key, error };
+        let unfit = |key, path: &Path, why: &dyn fmt::Display| ApiTlsError::Unfit {
+            key,
+            path: path.display().to_string(),
+            why: why.to_string(),
+        };
+        let (_, chain) = PemFile::certificates(certificate).map_err(file("api_certfile"))?;
+        let (_, private) = PemFile::key(key).map_err(file("api_keyfile"))?;
+        let (_, authorities) = PemFile::certificates(ca).map_err(file("api_cafile"))?;
+        let mut roots = RootCertStore::empty();
+        for authority in authorities {
+            roots.add(authority).map_err(|e| unfit("api_cafile", ca, &e))?;
+        }
+        let provider = Arc::new(ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .map_err(|e| unfit("api_cafile", ca, &e))?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unfit("api_certfile", certificate, &e))?
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain, private)
+            .map_err(|e| unfit("api_certfile", certificate, &e))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Some(Self(TlsAcceptor::from(Arc::new(config)))))
+    }
+
+    /// The connection, once both sides have shown who they are; else why not.
+    pub(super) async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+        let late = |_| format!("no handshake within {} s", HANDSHAKE.as_secs());
+        timeout(HANDSHAKE, self.handshake(stream)).await.map_err(late)?
+    }
+
+    async fn handshake(&self, mut stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+        let mut first = [0];
+        let peeked = stream.peek(&mut first).await.map_err(|e| e.to_string())?;
+        if peeked == 1 && first[0].is_ascii_uppercase() {
+            let _ = stream.write_all(speak_tls().as_bytes()).await;
+            linger(stream).await;
+            return Err("it speaks plain HTTP".to_owned());
+        }
+        match self.0.accept(stream).into_fallible().await {
+            Ok(secured) => Ok(secured),
+            Err((error, stream)) => {
+                linger(stream).await;
+                Err(error.to_string())
+            }
+        }
+    }
+}
+
+async fn linger(mut stream: TcpStream) {
+    let _ = stream.shutdown().await;
+    let mut heard = [0; 1024];
+    let until_it_closes = async { while stream.read(&mut heard).await.is_ok_and(|n| n > 0) {} };
+    let _ = timeout(LINGER, until_it_closes).await;
+}
+
+/// The answer to plain HTTP.
+fn speak_tls() -> String {
+    let message = "this port speaks TLS: use https://, with a certificate of your own";
+    let body = serde_json::to_string(&ErrorBody::new(400, message)).unwrap_or_default();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
