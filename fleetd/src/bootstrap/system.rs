@@ -1,0 +1,240 @@
+//! The machine that is being set up: its files and the programs that are run on it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::unistd::{Gid, Group, Uid, User};
+
+/// What could not be done to the machine, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    /// A file, with what was to be done to it.
+    #[error("cannot {what} {path}: {error}")]
+    File {
+        /// `read`, `write`, `remove`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The owner of a file is no user or group of this machine.
+    #[error("cannot give {path} to {owner}: there is no such user or group")]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// `user` or `user:group`.
+        owner: String,
+    },
+    /// A program could not be run at all.
+    #[error("cannot run {program}: {error}")]
+    Unrunnable {
+        /// The program.
+        program: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// A program ended with a failure.
+    #[error("{command} failed: {said}")]
+    Failed {
+        /// As a person would type it.
+        command: String,
+        /// The last line that it said.
+        said: String,
+    },
+}
+
+/// A file as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Absolute.
+    pub path: PathBuf,
+    /// All of it.
+    pub content: Vec<u8>,
+    /// Permission bits.
+    pub mode: u32,
+    /// `user` or `user:group`, by name or number.
+    pub owner: String,
+}
+
+impl File {
+    /// A file of root's that everybody may read.
+    pub fn plain(path: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Self {
+        Self {
+            path: path.into(),
+            content: content.into(),
+            mode: 0o644,
+            owner: "root".to_owned(),
+        }
+    }
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit status was 0.
+    pub success: bool,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+/// Files and programs of the machine. Calls block.
+pub trait System: Send + Sync {
+    /// A file's content; none where there is no file.
+    ///
+    /// # Errors
+    /// If there is one that cannot be read.
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, SystemError>;
+
+    /// Makes a file what it is to be, at once and to last: after a power cut there is the old one or the new one.
+    /// Says whether anything had to be changed.
+    ///
+    /// # Errors
+    /// If it cannot be written, or its owner is not known.
+    fn write(&self, file: &File) -> Result<bool, SystemError>;
+
+    /// Removes a file, or a directory with all in it. Says whether there was one.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    fn remove(&self, path: &Path) -> Result<bool, SystemError>;
+
+    /// Runs a program and waits for its end.
+    ///
+    /// # Errors
+    /// If it cannot be run; that it failed is no error here.
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError>;
+
+    /// As [`System::run`], for a program that has to succeed. Returns its stdout.
+    ///
+    /// # Errors
+    /// If it cannot be run or fails; with the last line that it said.
+    fn must(&self, program: &str, arguments: &[&str]) -> Result<String, SystemError> {
+        let ended = self.run(program, arguments)?;
+        if ended.success {
+            return Ok(ended.stdout);
+        }
+        let last = |text: &str| text.lines().rfind(|l| !l.trim().is_empty()).map(str::to_owned);
+        Err(SystemError::Failed {
+            command: [&[program], arguments].concat().join(" "),
+            said: last(&ended.stderr)
+                .or_else(|| last(&ended.stdout))
+                .unwrap_or_else(|| "it said nothing".to_owned()),
+        })
+    }
+}
+
+/// The machine that this process runs on.
+#[derive(Debug, Clone, Copy)]
+pub struct ThisMachine;
+
+fn file_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SystemError {
+    let path = path.to_owned();
+    move |error| SystemError::File { what, path, error }
+}
+
+impl System for ThisMachine {
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, SystemError> {
+        match fs::read(path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file_error("read", path)(error)),
+        }
+    }
+
+    fn write(&self, file: &File) -> Result<bool, SystemError> {
+        let path = &file.path;
+        let (uid, gid) = ids(file)?;
+        let is_so = fs::metadata(path).is_ok_and(|m| {
+            m.mode() & 0o7777 == file.mode && m.uid() == uid.as_raw() && m.gid() == gid.as_raw()
+        });
+        if is_so && self.read(path)?.is_some_and(|content| content == file.content) {
+            return Ok(false);
+        }
+        replace(file, uid, gid).map_err(file_error("write", path))?;
+        Ok(true)
+    }
+
+    fn remove(&self, path: &Path) -> Result<bool, SystemError> {
+        let removed = match fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+            Ok(_) => fs::remove_file(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => Err(error),
+        };
+        removed.map(|()| true).map_err(file_error("remove", path))
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
+        let output = Command::new(program)
+            .args(arguments)
+            .output()
+            .map_err(|error| SystemError::Unrunnable {
+                program: program.to_owned(),
+                error,
+            })?;
+        Ok(Ended {
+            success: output.status.success(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+fn ids(file: &File) -> Result<(Uid, Gid), SystemError> {
+    let (user, group) = match file.owner.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (file.owner.as_str(), None),
+    };
+    let found = User::from_name(user).ok().flatten();
+    let uid = found.as_ref().map(|u| u.uid);
+    let uid = uid.or_else(|| user.parse().ok().map(Uid::from_raw));
+    let gid = match group {
+        None => found.map(|u| u.gid).or_else(|| uid.map(|u| Gid::from_raw(u.as_raw()))),
+        Some(group) => {
+            let found = Group::from_name(group).ok().flatten();
+            found
+                .map(|g| g.gid)
+                .or_else(|| group.parse().ok().map(Gid::from_raw))
+        }
+    };
+    uid.zip(gid).ok_or_else(|| SystemError::Owner {
+        path: file.path.clone(),
+        owner: file.owner.clone(),
+    })
+}
+
+/// By a new file that takes the old one's place once it is on the disk.
+fn replace(file: &File, uid: Uid, gid: Gid) -> io::Result<()> {
+    let directory = file.path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory)?;
+    let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+    let new = directory.join(format!(".{name}.new"));
+    let written = (|| {
+        // One that was left by a run that was cut off may be anybody's.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)?;
+        out.write_all(&file.content)?;
+        nix::unistd::fchown(&out, Some(uid), Some(gid))?;
+        out.set_permissions(fs::Permissions::from_mode(file.mode))?;
+        out.sync_all()?;
+        fs::rename(&new, &file.path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+        return written;
+    }
+    fs::File::open(directory)?.sync_all()
+}
