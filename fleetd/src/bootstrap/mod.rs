@@ -8,4 +8,14 @@
 //! All that touches the machine goes through [`system::System`], whose twin is a machine in memory.
 
 pub mod etcd;
+pub mod fleet;
+pub mod init;
+pub mod join;
+pub mod leave;
+pub mod pki;
+pub mod settings;
+pub mod standing;
 pub mod system;
+pub mod talk;
+pub mod this;
+pub mod token;

@@ -14,7 +14,7 @@ pub enum SystemError {
     /// A file, with what was to be done to it.
     #[error("cannot {what} {path}: {error}")]
     File {
-        /// `read`, `write`, `remove`.
+        /// `read`, `write`, `remove`, `look for`.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -91,6 +91,12 @@ pub trait System: Send + Sync {
     /// If there is one that cannot be read.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, SystemError>;
 
+    /// Whether there is a file or a directory.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    fn is_there(&self, path: &Path) -> Result<bool, SystemError>;
+
     /// Makes a file what it is to be, at once and to last: after a power cut there is the old one or the new one.
     /// Says whether anything had to be changed.
     ///
@@ -145,6 +151,10 @@ impl System for ThisMachine {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(file_error("read", path)(error)),
         }
+    }
+
+    fn is_there(&self, path: &Path) -> Result<bool, SystemError> {
+        path.try_exists().map_err(file_error("look for", path))
     }
 
     fn write(&self, file: &File) -> Result<bool, SystemError> {
