@@ -181,13 +181,14 @@ impl System for ThisMachine {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
-        let output = Command::new(program)
-            .args(arguments)
-            .output()
-            .map_err(|error| SystemError::Unrunnable {
-                program: program.to_owned(),
-                error,
-            })?;
+        let output =
+            Command::new(program)
+                .args(arguments)
+                .output()
+                .map_err(|error| SystemError::Unrunnable {
+                    program: program.to_owned(),
+                    error,
+                })?;
         Ok(Ended {
             success: output.status.success(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -205,7 +206,9 @@ fn ids(file: &File) -> Result<(Uid, Gid), SystemError> {
     let uid = found.as_ref().map(|u| u.uid);
     let uid = uid.or_else(|| user.parse().ok().map(Uid::from_raw));
     let gid = match group {
-        None => found.map(|u| u.gid).or_else(|| uid.map(|u| Gid::from_raw(u.as_raw()))),
+        None => found
+            .map(|u| u.gid)
+            .or_else(|| uid.map(|u| Gid::from_raw(u.as_raw()))),
         Some(group) => {
             let found = Group::from_name(group).ok().flatten();
             found
