@@ -14,7 +14,7 @@ pub enum SystemError {
     /// A file, with what was to be done to it.
     #[error("cannot {what} {path}: {error}")]
     File {
-        /// `read`, `write`, `remove`.
+        /// `read`, `write`, `remove`, `look for`.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -91,6 +91,12 @@ pub trait System: Send + Sync {
     /// If there is one that cannot be read.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, SystemError>;
 
+    /// Whether there is a file or a directory.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    fn is_there(&self, path: &Path) -> Result<bool, SystemError>;
+
     /// Makes a file what it is to be, at once and to last: after a power cut there is the old one or the new one.
     /// Says whether anything had to be changed.
     ///
@@ -147,6 +153,10 @@ impl System for ThisMachine {
         }
     }
 
+    fn is_there(&self, path: &Path) -> Result<bool, SystemError> {
+        path.try_exists().map_err(file_error("look for", path))
+    }
+
     fn write(&self, file: &File) -> Result<bool, SystemError> {
         let path = &file.path;
         let (uid, gid) = ids(file)?;
@@ -171,13 +181,14 @@ impl System for ThisMachine {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
-        let output = Command::new(program)
-            .args(arguments)
-            .output()
-            .map_err(|error| SystemError::Unrunnable {
-                program: program.to_owned(),
-                error,
-            })?;
+        let output =
+            Command::new(program)
+                .args(arguments)
+                .output()
+                .map_err(|error| SystemError::Unrunnable {
+                    program: program.to_owned(),
+                    error,
+                })?;
         Ok(Ended {
             success: output.status.success(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -195,7 +206,9 @@ fn ids(file: &File) -> Result<(Uid, Gid), SystemError> {
     let uid = found.as_ref().map(|u| u.uid);
     let uid = uid.or_else(|| user.parse().ok().map(Uid::from_raw));
     let gid = match group {
-        None => found.map(|u| u.gid).or_else(|| uid.map(|u| Gid::from_raw(u.as_raw()))),
+        None => found
+            .map(|u| u.gid)
+            .or_else(|| uid.map(|u| Gid::from_raw(u.as_raw()))),
         Some(group) => {
             let found = Group::from_name(group).ok().flatten();
             found

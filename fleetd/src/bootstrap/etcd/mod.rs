@@ -1,22 +1,79 @@
 //! What this machine is to etcd: a member of its cluster, or a gateway to it.
+//!
+//! Everything here may be cut off and done again. A running etcd is restarted only if its settings have changed.
+
+pub mod dropin;
+pub mod members;
+pub mod next;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::system::{File, System, SystemError};
+use super::talk::{Talk, until};
+use crate::registry::etcd::{EtcdTls, EtcdTlsError};
+use dropin::Environment;
+use members::{Members, MembersError};
+use next::{Next, next};
+
+/// etcd's unit.
+pub const UNIT: &str = "etcd.service";
+/// The gateway's unit.
+pub const GATEWAY: &str = "fleet-gateway.service";
+/// What the gateway goes by.
+pub const GATEWAY_FILE: &str = "/etc/fleet/gateway.toml";
+/// Where etcd, or the gateway to it, answers on every machine.
+pub const LOCAL: &str = "http://127.0.0.1:2379";
+
+/// How long etcd may take until it answers. A founder needs more than half of the others for it.
+pub(super) const ANSWERS: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How the machine comes to have etcd at 127.0.0.1:2379.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// One of those that found the cluster: etcd is started with its settings, and that is all.
     Founder,
-    /// It becomes a member of a cluster that runs already, known by peer addresses (`http://10.0.0.1:2380`).
+    /// It becomes a member of a cluster that runs already.
     Member {
-        /// Members, as many as are known.
-        peers: Vec<String>,
+        /// Where the cluster is, as far as is known.
+        servers: Servers,
+        /// With so many members (itself among them) there are enough: [`form`] then makes none, and says so.
+        limit: usize,
     },
     /// It is none of the members, and passes connections on to them.
     Gateway {
-        /// Peer addresses of members, as many as are known.
-        peers: Vec<String>,
+        /// Where the cluster is, as far as is known.
+        servers: Servers,
     },
+}
+
+/// Where members of a cluster are, and how they are spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Servers {
+    /// Their addresses for other members: `http://10.0.0.1:2380`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
+    /// Their addresses for clients: `https://10.0.0.1:2379`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// Certificates for `https://`.
+    #[serde(flatten)]
+    pub files: Option<TlsFiles>,
+}
+
+/// PEM files for TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TlsFiles {
+    /// Who vouches for the members.
+    pub cafile: String,
+    /// Ours.
+    pub certfile: String,
+    /// The key to it.
+    pub keyfile: String,
 }
 
 /// etcd on this machine, as it is to be.
@@ -28,4 +85,254 @@ pub struct Etcd {
     pub environment: BTreeMap<String, String>,
     /// Name of the drop-in that carries them: `20-cloudinit.conf`.
     pub drop_in: String,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Formed {
+    /// etcd answers on this machine.
+    Up,
+    /// It was not made a member, as there are enough.
+    Enough,
+}
+
+/// Why etcd does not answer on this machine. One line.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    /// Of the machine.
+    #[error(transparent)]
+    System(#[from] SystemError),
+    /// Of the cluster.
+    #[error("etcd: {0}")]
+    Members(#[from] MembersError),
+    /// The certificates to speak with are of no use.
+    #[error(transparent)]
+    Tls(#[from] EtcdTlsError),
+    /// What it is to be asked for is not there.
+    #[error("{0} is not installed: apt-get install {1}")]
+    Missing(&'static str, &'static str),
+    /// A member without an address.
+    #[error("etcd's settings name no {0}")]
+    Incomplete(&'static str),
+    /// Another cluster's data.
+    #[error(
+        "{0} holds the data of an etcd cluster that this machine is no member of: `fleetctl leave` removes it, with all that is in it"
+    )]
+    Stranger(String),
+    /// It is a member already.
+    #[error("this machine is a member of etcd's cluster ({0} holds its data): `fleetctl leave` comes first")]
+    IsMember(String),
+    /// It was started, and does not answer.
+    #[error("{unit} does not answer: {why}; it is tried on, see journalctl -u {unit}")]
+    Silent {
+        /// Its unit.
+        unit: &'static str,
+        /// The last word.
+        why: String,
+    },
+}
+
+impl Servers {
+    fn tls(&self) -> Result<Option<EtcdTls>, EtcdTlsError> {
+        let files = self.files.as_ref();
+        EtcdTls::read(
+            files.map(|f| Path::new(&f.cafile)),
+            files.map(|f| Path::new(&f.certfile)),
+            files.map(|f| Path::new(&f.keyfile)),
+        )
+    }
+
+    /// Speaks to one of them.
+    ///
+    /// # Errors
+    /// If none answers.
+    pub async fn reach(&self) -> Result<(Members, Vec<members::Member>), EtcdError> {
+        Ok(Members::reach(&self.clients().await, self.tls()?.as_ref()).await?)
+    }
+
+    /// Addresses for clients: those that are known, else those that the members tell.
+    async fn clients(&self) -> Vec<String> {
+        let mut found = self.members.clone();
+        for peer in &self.peers {
+            found.extend(client_urls(peer, self.files.as_ref()).await);
+        }
+        found.dedup();
+        found
+    }
+}
+
+/// Makes etcd answer on this machine.
+///
+/// # Errors
+/// If it does not come to that; run again, it goes on where it stood.
+pub async fn form(etcd: &Etcd, system: &dyn System, talk: Talk) -> Result<Formed, EtcdError> {
+    match &etcd.role {
+        Role::Founder => {
+            start_member(etcd, etcd.environment.clone(), system, talk).await?;
+            // Without a quorum it answers nobody.
+            answers(LOCAL, UNIT, talk, "etcd, which needs more than half of its members").await?;
+            Ok(Formed::Up)
+        }
+        Role::Member { servers, limit } => become_member(etcd, servers, *limit, system, talk).await,
+        Role::Gateway { servers } => {
+            become_gateway(servers, &etcd.environment, system, talk).await?;
+            Ok(Formed::Up)
+        }
+    }
+}
+
+fn urls(environment: &Environment, name: &'static str) -> Result<Vec<String>, EtcdError> {
+    let value = environment.get(name).ok_or(EtcdError::Incomplete(name))?;
+    Ok(value.split(',').map(|url| url.trim().to_owned()).collect())
+}
+
+async fn become_member(
+    etcd: &Etcd,
+    servers: &Servers,
+    limit: usize,
+    system: &dyn System,
+    talk: Talk,
+) -> Result<Formed, EtcdError> {
+    let settings = &etcd.environment;
+    let peers = urls(settings, "ETCD_INITIAL_ADVERTISE_PEER_URLS")?;
+    let name = settings.get("ETCD_NAME").ok_or(EtcdError::Incomplete("ETCD_NAME"))?;
+    let data = settings
+        .get("ETCD_DATA_DIR")
+        .ok_or(EtcdError::Incomplete("ETCD_DATA_DIR"))?;
+    let reached = until(ANSWERS, Duration::from_secs(1), async || servers.reach().await);
+    let (mut cluster, mut list) = talk.wait_for("an answer of the cluster", reached).await?;
+    let mut waited = false;
+    loop {
+        let has_data = system.is_there(&Path::new(data).join("member"))?;
+        match next(&list, name, &peers, has_data, limit) {
+            Next::Full => return Ok(Formed::Enough),
+            Next::Stranger => return Err(EtcdError::Stranger(data.clone())),
+            Next::Replace(id) => {
+                talk.say("takes away the member that this machine was before it lost its data");
+                not_now(cluster.remove(id).await)?;
+            }
+            Next::Add => match not_now(cluster.add(&peers).await)? {
+                Some(_) => talk.say("announced this machine to etcd's members"),
+                None if !std::mem::replace(&mut waited, true) => {
+                    talk.say("waits until etcd's members can take in another one");
+                }
+                None => {}
+            },
+            Next::Start { cluster: initial, learner } => {
+                let mut environment = settings.clone();
+                environment.insert("ETCD_INITIAL_CLUSTER".to_owned(), initial);
+                environment.insert("ETCD_INITIAL_CLUSTER_STATE".to_owned(), "existing".to_owned());
+                // They count at the very first start only. Other members have come and gone since; that is no reason
+                // to restart etcd.
+                if let Some(before) = dropin::read(system, UNIT, &etcd.drop_in)?.filter(|_| has_data) {
+                    for name in ["ETCD_INITIAL_CLUSTER", "ETCD_INITIAL_CLUSTER_STATE"] {
+                        if let Some(value) = before.get(name) {
+                            environment.insert(name.to_owned(), value.clone());
+                        }
+                    }
+                }
+                start_member(etcd, environment, system, talk).await?;
+                if let Some(id) = learner {
+                    let promoted = until(ANSWERS, PAUSE, async || match cluster.promote(id).await {
+                        // By a run before this one.
+                        Err(MembersError::Refused(text)) if text.contains("can only promote a learner") => Ok(()),
+                        other => other,
+                    });
+                    talk.wait_for("etcd to catch up with the others", promoted).await?;
+                    talk.say("etcd on this machine has a vote");
+                }
+                answers(LOCAL, UNIT, talk, "etcd").await?;
+                return Ok(Formed::Up);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        list = cluster.list().await?;
+    }
+}
+
+/// Something that only time stands in the way of is no error.
+fn not_now<T>(result: Result<T, MembersError>) -> Result<Option<T>, MembersError> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(MembersError::NotNow(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn start_member(
+    etcd: &Etcd,
+    environment: Environment,
+    system: &dyn System,
+    talk: Talk,
+) -> Result<(), EtcdError> {
+    installed(system, UNIT, "etcd-server")?;
+    if system.is_there(Path::new(GATEWAY_FILE))? {
+        system.must("systemctl", &["disable", "--now", GATEWAY])?;
+        system.remove(Path::new(GATEWAY_FILE))?;
+        talk.say("this machine is no gateway to etcd any more");
+    }
+    let text = dropin::render(&environment);
+    run_with(system, UNIT, &File::plain(dropin::path(UNIT, &etcd.drop_in), text), talk)
+}
+
+async fn become_gateway(
+    servers: &Servers,
+    environment: &Environment,
+    system: &dyn System,
+    talk: Talk,
+) -> Result<(), EtcdError> {
+    installed(system, GATEWAY, "fleet")?;
+    if let Some(data) = environment.get("ETCD_DATA_DIR")
+        && system.is_there(&Path::new(data).join("member"))?
+    {
+        return Err(EtcdError::IsMember(data.clone()));
+    }
+    // Debian starts one of its own at installation; it would hold the address.
+    system.run("systemctl", &["disable", "--now", UNIT])?;
+    let text = toml::to_string(servers).map_err(|_| EtcdError::Incomplete("servers"))?;
+    let text = format!("# Written by fleet: `fleetctl leave` takes it away.\n{text}");
+    run_with(system, GATEWAY, &File::plain(GATEWAY_FILE, text), talk)?;
+    answers(LOCAL, GATEWAY, talk, "the gateway to etcd").await
+}
+
+fn installed(system: &dyn System, unit: &'static str, package: &'static str) -> Result<(), EtcdError> {
+    match system.run("systemctl", &["cat", unit])?.success {
+        true => Ok(()),
+        false => Err(EtcdError::Missing(unit, package)),
+    }
+}
+
+/// Has a unit run with these settings. Does not wait for it: etcd may need others.
+///
+/// It is stopped before its settings are written, so that wherever this is cut off, what runs is never taken for what is
+/// written.
+fn run_with(system: &dyn System, unit: &str, settings: &File, talk: Talk) -> Result<(), EtcdError> {
+    if system.read(&settings.path)?.as_ref() != Some(&settings.content) {
+        system.must("systemctl", &["stop", unit])?;
+        system.write(settings)?;
+    }
+    system.must("systemctl", &["daemon-reload"])?;
+    system.must("systemctl", &["enable", "--quiet", unit])?;
+    if !system.run("systemctl", &["is-active", "--quiet", unit])?.success {
+        system.must("systemctl", &["start", "--no-block", unit])?;
+        talk.say(format!("started {unit}"));
+    }
+    Ok(())
+}
+
+/// Waits until etcd answers at `url`.
+async fn answers(url: &str, unit: &'static str, talk: Talk, what: &str) -> Result<(), EtcdError> {
+    let urls = [url.to_owned()];
+    let asked = until(ANSWERS, PAUSE, async || Members::reach(&urls, None).await);
+    match talk.wait_for(what, asked).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(EtcdError::Silent {
+            unit,
+            why: error.to_string(),
+        }),
+    }
+}
+
+async fn client_urls(_peer: &str, _files: Option<&TlsFiles>) -> Vec<String> {
+    Vec::new()
 }
