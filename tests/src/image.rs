@@ -35,7 +35,7 @@ const LINES: u64 = 830;
 
 /// The image, built first if it is not there.
 pub fn ensure(printer: &Printer) -> Result<PathBuf> {
-    let cache = std::env::var_os("FLEET_LAB_CACHE").map_or_else(|| PathBuf::from(CACHE), PathBuf::from);
+    let cache = cache();
     let image = cache.join(format!("image-{:016x}", key()));
     if image.exists() {
         return Ok(image);
@@ -53,9 +53,14 @@ pub fn ensure(printer: &Printer) -> Result<PathBuf> {
     Ok(image)
 }
 
+/// Where images and what else was fetched are kept.
+pub(crate) fn cache() -> PathBuf {
+    std::env::var_os("FLEET_LAB_CACHE").map_or_else(|| PathBuf::from(CACHE), PathBuf::from)
+}
+
 /// Removes the cached images that no machine uses; the bytes are worth a minute each.
 pub fn remove_unused(printer: &Printer) -> Result<()> {
-    let cache = std::env::var_os("FLEET_LAB_CACHE").map_or_else(|| PathBuf::from(CACHE), PathBuf::from);
+    let cache = cache();
     if cache.exists() {
         printer.step(format!("remove images under {}", cache.display()), |_| {
             prune(&cache)
@@ -150,7 +155,10 @@ fn prune(cache: &Path) -> Result<()> {
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
-        let ours = name == "partial" || name.to_string_lossy().starts_with("image-");
+        let ours = ["partial", "etcd-host", "etcd-partial"]
+            .iter()
+            .any(|n| name == *n)
+            || name.to_string_lossy().starts_with("image-");
         let in_use = mounts.contains(&path.display().to_string());
         if ours && !in_use {
             host::remove_tree(&path)?;

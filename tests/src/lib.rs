@@ -36,6 +36,7 @@ pub mod etcd;
 pub mod fleet;
 pub mod fleetctl;
 pub mod host;
+pub mod host_etcd;
 pub mod http;
 pub mod image;
 pub mod job;
