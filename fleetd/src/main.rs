@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use fleetd::bootstrap::system::ThisMachine;
+use fleetd::bootstrap::talk::Talk;
 use fleetd::config::Config;
 use fleetd::{bootstrap, daemon, guard};
 use tracing_subscriber::EnvFilter;
@@ -37,6 +39,12 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bootstrap(bootstrap::command::Arguments),
+    #[command(bin_name = "fleetctl init")]
+    Init(bootstrap::init::Init),
+    #[command(bin_name = "fleetctl join")]
+    Join(bootstrap::join::Join),
+    #[command(bin_name = "fleetctl leave")]
+    Leave(bootstrap::leave::Leave),
     /// What fleet-guard.service runs
     #[command(hide = true)]
     Guard,
@@ -55,6 +63,18 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments);
     match arguments.command {
         Some(Command::Bootstrap(arguments)) => return finished(bootstrap::command::run(arguments)),
+        Some(Command::Init(arguments)) => {
+            let work = bootstrap::init::init(&arguments, &ThisMachine, Talk::Aloud);
+            return finished(said("init", work));
+        }
+        Some(Command::Join(arguments)) => {
+            let work = bootstrap::join::join(&arguments, &ThisMachine, Talk::Aloud);
+            return finished(said("join", work));
+        }
+        Some(Command::Leave(arguments)) => {
+            let work = bootstrap::leave::leave(&arguments, &ThisMachine, Talk::Aloud);
+            return finished(said("leave", work));
+        }
         Some(Command::Guard) => {
             log(0);
             return ended(guard::process::main());
@@ -82,6 +102,21 @@ fn finished(work: impl Future<Output = u8>) -> ExitCode {
     match runtime() {
         Ok(runtime) => ExitCode::from(runtime.block_on(work)),
         Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+/// What `fleetctl VERB` had fleetd do: what came of it goes to stdout, what stood in the way to stderr.
+async fn said<E: std::fmt::Display>(verb: &str, work: impl Future<Output = Result<String, E>>) -> u8 {
+    use std::io::Write;
+    match work.await {
+        Ok(text) => {
+            let _ = writeln!(std::io::stdout(), "{text}");
+            0
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "fleetctl {verb}: {error}");
+            1
+        }
     }
 }
 

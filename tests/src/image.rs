@@ -93,7 +93,8 @@ pub fn remove_unused(printer: &Printer) -> Result<()> {
     Ok(())
 }
 
-fn cache() -> PathBuf {
+/// Where trees and what else was fetched are kept.
+pub(crate) fn cache() -> PathBuf {
     std::env::var_os("FLEET_LAB_CACHE").map_or_else(|| PathBuf::from(CACHE), PathBuf::from)
 }
 

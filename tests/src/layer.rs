@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::cluster::{Base, Etcd, Options};
 use crate::fleet::Fleet;
+use crate::host_etcd;
 use crate::network::Index;
 
 const UNITS: &str = "usr/lib/systemd/system";
@@ -90,11 +91,11 @@ pub fn write_shared(layer: &Path, index: Index, options: &Options, fleet: Option
 
 /// Puts the host's etcd over the image's: what faults do to one version they do to the other.
 fn host_etcd(layer: &Path) -> Result<()> {
-    for program in ["usr/bin/etcd", "usr/bin/etcdctl"] {
-        let (from, to) = (Path::new("/").join(program), layer.join(program));
+    let programs = host_etcd::directory()?;
+    for program in ["etcd", "etcdctl"] {
+        let (from, to) = (programs.join(program), layer.join("usr/bin").join(program));
         write(&to, "")?;
-        fs::copy(&from, &to)
-            .with_context(|| format!("no {}: apt-get install etcd-server etcd-client", from.display()))?;
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     Ok(())
 }

@@ -38,6 +38,7 @@ pub mod fleet;
 pub mod fleetctl;
 pub mod forming;
 pub mod host;
+pub mod host_etcd;
 pub mod http;
 pub mod image;
 pub mod job;

@@ -32,7 +32,9 @@ pub enum FleetError {
     #[error(transparent)]
     System(#[from] SystemError),
     /// It was started, and the cluster does not see the machine.
-    #[error("fleetd was started, but the cluster does not see this machine yet: {0}; see journalctl -u fleet")]
+    #[error(
+        "fleetd was started, but the cluster does not see this machine yet: {0}; see journalctl -u fleet"
+    )]
     Unseen(String),
 }
 
@@ -67,7 +69,9 @@ pub fn start(
     system.must("systemctl", &["daemon-reload"])?;
     system.must("systemctl", &["enable", "--quiet", UNITS[0], UNITS[1]])?;
     system.must("systemctl", &["start", UNITS[0]])?;
-    let runs = system.run("systemctl", &["is-active", "--quiet", UNITS[1]])?.success;
+    let runs = system
+        .run("systemctl", &["is-active", "--quiet", UNITS[1]])?
+        .success;
     match (runs, runs && has(system, environment)?) {
         (true, true) => return Ok(()),
         (true, false) => system.must("systemctl", &["restart", UNITS[1]])?,

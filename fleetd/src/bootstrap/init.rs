@@ -60,7 +60,10 @@ pub enum SetupError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The cluster has another one.
-    #[error("this cluster has another token already, in {}: leave --token away", super::token::FILE)]
+    #[error(
+        "this cluster has another token already, in {}: leave --token away",
+        super::token::FILE
+    )]
     OtherToken,
     /// There is none.
     #[error("a cluster is joined with its token: --token, as `fleetctl init` showed it (it shows it again)")]
@@ -146,7 +149,10 @@ pub(super) fn settle_certificates(
         return Err(EtcdError::Missing(super::etcd::UNIT, "etcd-server").into());
     }
     if pki::settle(system, token, &own.names(), &own.addresses())? {
-        talk.say(format!("made certificates in {}", Path::new(pki::DIRECTORY).display()));
+        talk.say(format!(
+            "made certificates in {}",
+            Path::new(pki::DIRECTORY).display()
+        ));
     }
     Ok(())
 }

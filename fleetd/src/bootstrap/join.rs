@@ -71,13 +71,15 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk) -> Result<S
     settle_certificates(system, &token, &own, talk)?;
     // The founder may still be on its way up.
     let given = servers(arguments.servers.iter().map(|s| client_url(s)).collect());
-    let reached = until(super::etcd::ANSWERS, std::time::Duration::from_secs(1), async || {
-        match given.reach().await {
+    let reached = until(
+        super::etcd::ANSWERS,
+        std::time::Duration::from_secs(1),
+        async || match given.reach().await {
             Err(error) if is_about_certificates(&error) => Ok(Err(SetupError::WrongToken(error))),
             Err(error) => Err(error),
             Ok((_, list)) => Ok(Ok(list)),
-        }
-    });
+        },
+    );
     let whom = format!("an answer of etcd at {}", arguments.servers.join(", "));
     let list = talk.wait_for(&whom, reached).await??;
     let known = list.iter().filter(|member| !member.is_learner);
@@ -111,7 +113,9 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk) -> Result<S
         Formed::Up => "a member of etcd",
         Formed::Enough => "a gateway to etcd",
     };
-    let machines = fleet::machines(Path::new(fleet::SOCKET)).await.unwrap_or_default();
+    let machines = fleet::machines(Path::new(fleet::SOCKET))
+        .await
+        .unwrap_or_default();
     Ok(format!(
         "joined as {etcd}; the cluster has {} machines, etcd answers at {LOCAL}",
         machines.len()
@@ -120,7 +124,11 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk) -> Result<S
 
 fn is_about_certificates(error: &EtcdError) -> bool {
     let text = error.to_string();
-    ["certificate is not signed", "client certificate", pki::CERTIFICATE]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "certificate is not signed",
+        "client certificate",
+        pki::CERTIFICATE,
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }

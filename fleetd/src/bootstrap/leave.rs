@@ -60,10 +60,14 @@ pub enum LeaveError {
     )]
     Needed(usize),
     /// All would be gone.
-    #[error("this machine is all of its cluster: its units would be stopped and forgotten; --force does that")]
+    #[error(
+        "this machine is all of its cluster: its units would be stopped and forgotten; --force does that"
+    )]
     Last,
     /// fleetd stopped, and its units did not.
-    #[error("the registry did not let fleetd leave; still here: {0}; --force leaves them running and goes on")]
+    #[error(
+        "the registry did not let fleetd leave; still here: {0}; --force leaves them running and goes on"
+    )]
     Kept(String),
 }
 
@@ -84,10 +88,14 @@ pub async fn leave(arguments: &Leave, system: &dyn System, talk: Talk) -> Result
         Err(error) => return Err(LeaveError::Alone(error)),
     };
     let list = reached.as_ref().map(|(_, list)| list.clone()).unwrap_or_default();
-    let ours = list.iter().find(|member| member.peers.iter().any(|p| own.contains(p)));
+    let ours = list
+        .iter()
+        .find(|member| member.peers.iter().any(|p| own.contains(p)));
     let is_last = ours.is_some() && list.iter().filter(|m| !m.is_learner).count() == 1;
     if is_last && !arguments.force {
-        let machines = fleet::machines(Path::new(fleet::SOCKET)).await.unwrap_or_default();
+        let machines = fleet::machines(Path::new(fleet::SOCKET))
+            .await
+            .unwrap_or_default();
         match machines.len() {
             0 | 1 if arguments.package_removal => {
                 stop_fleet(system, true, talk)?;
@@ -99,7 +107,7 @@ pub async fn leave(arguments: &Leave, system: &dyn System, talk: Talk) -> Result
     }
     stop_fleet(system, arguments.force, talk)?;
     if let Some(ours) = ours.filter(|_| !is_last) {
-        leave_etcd(&servers, ours, &list, talk).await?;
+        Box::pin(leave_etcd(&servers, ours, &list, talk)).await?;
     }
     let votes = list.iter().filter(|m| !m.is_learner && Some(*m) != ours).count();
     clean(system, &standing)?;
@@ -114,15 +122,19 @@ pub async fn leave(arguments: &Leave, system: &dyn System, talk: Talk) -> Result
 /// How the cluster is reached from here, and what its members know this one by.
 fn way(system: &dyn System, standing: &Standing) -> Result<(Servers, Vec<String>), SystemError> {
     let environment = match standing {
-        Standing::Founder(environment) | Standing::Member(environment) | Standing::CloudConfig(environment) => {
-            environment
-        }
+        Standing::Founder(environment)
+        | Standing::Member(environment)
+        | Standing::CloudConfig(environment) => environment,
         Standing::Bare | Standing::Gateway => &Environment::new(),
     };
     let setting = |name: &str| environment.get(name).cloned();
     let list = |name: &str| -> Vec<String> {
         let value = setting(name).unwrap_or_default();
-        value.split(',').filter(|url| !url.is_empty()).map(str::to_owned).collect()
+        value
+            .split(',')
+            .filter(|url| !url.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     // Where the others' peers are, their clients are let in at the port that is etcd's own.
     let client = |peer: &String| {
@@ -161,7 +173,10 @@ fn way(system: &dyn System, standing: &Standing) -> Result<(Servers, Vec<String>
 /// The orderly way out of fleet: its units are stopped here and placed elsewhere.
 fn stop_fleet(system: &dyn System, force: bool, talk: Talk) -> Result<(), LeaveError> {
     let [socket, service] = fleet::UNITS;
-    if system.run("systemctl", &["is-active", "--quiet", service])?.success {
+    if system
+        .run("systemctl", &["is-active", "--quiet", service])?
+        .success
+    {
         talk.say("leaves: units are stopped here and placed elsewhere, each in its own time");
         system.must("systemctl", &["stop", service])?;
     }
@@ -193,7 +208,10 @@ async fn leave_etcd(servers: &Servers, ours: &Member, list: &[Member], talk: Tal
         files: None,
     };
     if let (Ok((mut here, _)), Some(next)) = (local.reach().await, others.first())
-        && here.leader().await.is_ok_and(|(leader, own)| leader == own && own == ours.id)
+        && here
+            .leader()
+            .await
+            .is_ok_and(|(leader, own)| leader == own && own == ours.id)
     {
         let _ = here.hand_over(next.id).await;
     }
@@ -204,7 +222,10 @@ async fn leave_etcd(servers: &Servers, ours: &Member, list: &[Member], talk: Tal
             true => cluster.remove(ours.id).await.map_err(EtcdError::Members),
         }
     });
-    match talk.wait_for("etcd's other members to do without this one", removed).await {
+    match talk
+        .wait_for("etcd's other members to do without this one", removed)
+        .await
+    {
         Err(EtcdError::Members(MembersError::Refused(text))) if text.contains("member not found") => {}
         other => other?,
     }
@@ -215,9 +236,9 @@ async fn leave_etcd(servers: &Servers, ours: &Member, list: &[Member], talk: Tal
 /// Everything that `init`, `join` and a cloud-config made for the cluster.
 fn clean(system: &dyn System, standing: &Standing) -> Result<(), SystemError> {
     let data = match standing {
-        Standing::Founder(environment) | Standing::Member(environment) | Standing::CloudConfig(environment) => {
-            environment.get("ETCD_DATA_DIR").map(String::as_str)
-        }
+        Standing::Founder(environment)
+        | Standing::Member(environment)
+        | Standing::CloudConfig(environment) => environment.get("ETCD_DATA_DIR").map(String::as_str),
         Standing::Bare | Standing::Gateway => None,
     };
     for unit in [UNIT, GATEWAY] {

@@ -29,7 +29,9 @@ pub enum Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Taken {
     /// By init.
-    #[error("this machine has founded a cluster of its own with `fleetctl init`: `fleetctl leave` comes first")]
+    #[error(
+        "this machine has founded a cluster of its own with `fleetctl init`: `fleetctl leave` comes first"
+    )]
     Founded,
     /// By join.
     #[error("this machine has joined a cluster with `fleetctl join`: `fleetctl leave` comes first")]

@@ -224,7 +224,7 @@ fn ids(file: &File) -> Result<(Uid, Gid), SystemError> {
 
 /// By a new file that takes the old one's place once it is on the disk.
 fn replace(file: &File, uid: Uid, gid: Gid) -> io::Result<()> {
-    let directory = file.path.parent().unwrap_or(Path::new("/"));
+    let directory = file.path.parent().unwrap_or_else(|| Path::new("/"));
     fs::create_dir_all(directory)?;
     let name = file.path.file_name().unwrap_or_default().to_string_lossy();
     let new = directory.join(format!(".{name}.new"));

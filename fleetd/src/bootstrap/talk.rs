@@ -29,7 +29,7 @@ impl Talk {
     pub async fn wait_for<T>(self, what: &str, work: impl Future<Output = T>) -> T {
         let mut patience = interval(PATIENCE);
         patience.tick().await;
-        tokio::pin!(work);
+        let mut work = Box::pin(work);
         tokio::select! {
             done = &mut work => return done,
             _ = patience.tick() => self.say(format!("waits for {what}")),

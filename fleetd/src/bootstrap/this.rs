@@ -18,7 +18,9 @@ pub enum ThisError {
     #[error("the machine has no host name: hostnamectl hostname NAME")]
     NoName,
     /// It has no address.
-    #[error("the machine has no address with a default route: name the one that the others reach it by with --address")]
+    #[error(
+        "the machine has no address with a default route: name the one that the others reach it by with --address"
+    )]
     NoAddress,
     /// The address is no other machine's way here.
     #[error("{0} is not an address that other machines can reach: name one with --address")]
@@ -41,15 +43,21 @@ pub fn root() -> Result<(), ThisError> {
 /// # Errors
 /// If it lacks an id, a name or an address.
 pub fn own(address: Option<IpAddr>, metadata: Option<String>) -> Result<Own, ThisError> {
-    let address = address.or_else(host::default_address).ok_or(ThisError::NoAddress)?;
+    let address = address
+        .or_else(host::default_address)
+        .ok_or(ThisError::NoAddress)?;
     if address.is_loopback() || address.is_unspecified() {
         return Err(ThisError::Local(address));
     }
-    let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let hostname = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
     let hostname = hostname.map(|name| name.split('.').next().unwrap_or_default().to_owned());
     Ok(Own {
         address,
-        hostname: hostname.filter(|name| !name.is_empty()).ok_or(ThisError::NoName)?,
+        hostname: hostname
+            .filter(|name| !name.is_empty())
+            .ok_or(ThisError::NoName)?,
         id: host::machine_id()?,
         metadata,
     })

@@ -11,7 +11,9 @@ pub type Environment = BTreeMap<String, String>;
 
 /// Where a unit's drop-in lies.
 pub fn path(unit: &str, drop_in: &str) -> PathBuf {
-    Path::new("/etc/systemd/system").join(format!("{unit}.d")).join(drop_in)
+    Path::new("/etc/systemd/system")
+        .join(format!("{unit}.d"))
+        .join(drop_in)
 }
 
 /// For etcd.service. What the package's own settings say does not count any more, and etcd is never given up: a founder
@@ -37,7 +39,10 @@ pub fn render(environment: &Environment) -> String {
 
 /// `Environment="NAME=value"`, whatever the value (systemd.exec(5)).
 pub fn assignment(name: &str, value: &str) -> String {
-    let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    let value = value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%");
     format!("Environment=\"{name}={value}\"")
 }
 
@@ -46,7 +51,10 @@ pub fn parse(text: &str) -> Environment {
     let one = |line: &str| {
         let inner = line.strip_prefix("Environment=\"")?.strip_suffix('"')?;
         let (name, value) = inner.split_once('=')?;
-        let value = value.replace("%%", "%").replace("\\\"", "\"").replace("\\\\", "\\");
+        let value = value
+            .replace("%%", "%")
+            .replace("\\\"", "\"")
+            .replace("\\\\", "\\");
         Some((name.to_owned(), value))
     };
     text.lines().filter_map(one).collect()
@@ -69,13 +77,19 @@ mod tests {
     fn what_is_written_is_read_back() {
         let environment: Environment = [
             ("ETCD_NAME", "m1"),
-            ("ETCD_INITIAL_CLUSTER", "m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380"),
+            (
+                "ETCD_INITIAL_CLUSTER",
+                "m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380",
+            ),
             ("ETCD_DATA_DIR", "/var/lib/50% \"of\" it"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         let text = render(&environment);
         assert_eq!(parse(&text), environment);
-        assert!(text.contains("Environment=\"ETCD_DATA_DIR=/var/lib/50%% \\\"of\\\" it\"\n"), "{text}");
+        assert!(
+            text.contains("Environment=\"ETCD_DATA_DIR=/var/lib/50%% \\\"of\\\" it\"\n"),
+            "{text}"
+        );
     }
 }

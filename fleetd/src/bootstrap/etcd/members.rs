@@ -62,7 +62,8 @@ impl Members {
     pub async fn reach(urls: &[String], tls: Option<&EtcdTls>) -> Result<(Self, Vec<Member>), MembersError> {
         let mut last = MembersError::Unreachable("no address of etcd is known".to_owned());
         for url in urls {
-            match Self::speak(url, tls).await {
+            // The crate's futures are too large to hand on by value.
+            match Box::pin(Self::speak(url, tls)).await {
                 Ok(found) => return Ok(found),
                 Err(error) => last = error,
             }

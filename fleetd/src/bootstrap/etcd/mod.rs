@@ -170,7 +170,13 @@ pub async fn form(etcd: &Etcd, system: &dyn System, talk: Talk) -> Result<Formed
         Role::Founder => {
             start_member(etcd, etcd.environment.clone(), system, talk).await?;
             // Without a quorum it answers nobody.
-            answers(LOCAL, UNIT, talk, "etcd, which needs more than half of its members").await?;
+            answers(
+                LOCAL,
+                UNIT,
+                talk,
+                "etcd, which needs more than half of its members",
+            )
+            .await?;
             Ok(Formed::Up)
         }
         Role::Member { servers, limit } => become_member(etcd, servers, *limit, system, talk).await,
@@ -195,7 +201,9 @@ async fn become_member(
 ) -> Result<Formed, EtcdError> {
     let settings = &etcd.environment;
     let peers = urls(settings, "ETCD_INITIAL_ADVERTISE_PEER_URLS")?;
-    let name = settings.get("ETCD_NAME").ok_or(EtcdError::Incomplete("ETCD_NAME"))?;
+    let name = settings
+        .get("ETCD_NAME")
+        .ok_or(EtcdError::Incomplete("ETCD_NAME"))?;
     let data = settings
         .get("ETCD_DATA_DIR")
         .ok_or(EtcdError::Incomplete("ETCD_DATA_DIR"))?;
@@ -218,7 +226,10 @@ async fn become_member(
                 }
                 None => {}
             },
-            Next::Start { cluster: initial, learner } => {
+            Next::Start {
+                cluster: initial,
+                learner,
+            } => {
                 let mut environment = settings.clone();
                 environment.insert("ETCD_INITIAL_CLUSTER".to_owned(), initial);
                 environment.insert("ETCD_INITIAL_CLUSTER_STATE".to_owned(), "existing".to_owned());
@@ -235,10 +246,13 @@ async fn become_member(
                 if let Some(id) = learner {
                     let promoted = until(ANSWERS, PAUSE, async || match cluster.promote(id).await {
                         // By a run before this one.
-                        Err(MembersError::Refused(text)) if text.contains("can only promote a learner") => Ok(()),
+                        Err(MembersError::Refused(text)) if text.contains("can only promote a learner") => {
+                            Ok(())
+                        }
                         other => other,
                     });
-                    talk.wait_for("etcd to catch up with the others", promoted).await?;
+                    talk.wait_for("etcd to catch up with the others", promoted)
+                        .await?;
                     talk.say("etcd on this machine has a vote");
                 }
                 answers(LOCAL, UNIT, talk, "etcd").await?;
@@ -272,7 +286,12 @@ async fn start_member(
         talk.say("this machine is no gateway to etcd any more");
     }
     let text = dropin::render(&environment);
-    run_with(system, UNIT, &File::plain(dropin::path(UNIT, &etcd.drop_in), text), talk)
+    run_with(
+        system,
+        UNIT,
+        &File::plain(dropin::path(UNIT, &etcd.drop_in), text),
+        talk,
+    )
 }
 
 async fn become_gateway(

@@ -72,18 +72,43 @@ mod tests {
     fn wherever_it_was_cut_off_it_goes_on() {
         let peers = ["https://b:2380".to_owned()];
         let first = member(1, "m1", "a", false);
-        let with = |own: &[Member]| [&[first.clone()], own].concat();
+        let with = |own: &[Member]| [std::slice::from_ref(&first), own].concat();
         let start = |learner| Next::Start {
             cluster: "m1=https://a:2380,m2=https://b:2380".to_owned(),
             learner,
         };
         for (what, members, has_data, wanted) in [
             ("nothing done yet", with(&[]), false, Next::Add),
-            ("announced", with(&[member(2, "", "b", true)]), false, start(Some(2))),
-            ("etcd has begun to write", with(&[member(2, "", "b", true)]), true, start(Some(2))),
-            ("started", with(&[member(2, "m2", "b", true)]), true, start(Some(2))),
-            ("all done", with(&[member(2, "m2", "b", false)]), true, start(None)),
-            ("disk lost", with(&[member(2, "m2", "b", false)]), false, Next::Replace(2)),
+            (
+                "announced",
+                with(&[member(2, "", "b", true)]),
+                false,
+                start(Some(2)),
+            ),
+            (
+                "etcd has begun to write",
+                with(&[member(2, "", "b", true)]),
+                true,
+                start(Some(2)),
+            ),
+            (
+                "started",
+                with(&[member(2, "m2", "b", true)]),
+                true,
+                start(Some(2)),
+            ),
+            (
+                "all done",
+                with(&[member(2, "m2", "b", false)]),
+                true,
+                start(None),
+            ),
+            (
+                "disk lost",
+                with(&[member(2, "m2", "b", false)]),
+                false,
+                Next::Replace(2),
+            ),
             ("taken away, data kept", with(&[]), true, Next::Stranger),
             (
                 "enough of them",
@@ -99,6 +124,9 @@ mod tests {
     #[test]
     fn a_member_without_a_name_is_called_by_its_id() {
         let members = [member(0xab, "", "a", true), member(2, "", "b", true)];
-        assert_eq!(initial_cluster(&members, 2, "m2"), "ab=https://a:2380,m2=https://b:2380");
+        assert_eq!(
+            initial_cluster(&members, 2, "m2"),
+            "ab=https://a:2380,m2=https://b:2380"
+        );
     }
 }

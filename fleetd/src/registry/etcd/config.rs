@@ -44,7 +44,9 @@ impl EtcdConfig {
         // A member, or a gateway, on this machine may answer in the clear where nobody else hears it.
         let may_be = |url: &String| is_secure(url) || address::is_loopback(url);
         if self.tls.is_some() && !servers.iter().all(may_be) {
-            return refuse("with certificates every address of etcd must be https://, but for this machine's own");
+            return refuse(
+                "with certificates every address of etcd must be https://, but for this machine's own",
+            );
         }
         // Without keep-alive a frozen member hangs every call on it silently; pinged more often than every 5 s, etcd
         // drops the connection. No overall timeout: it would end the watches.
