@@ -35,7 +35,6 @@ impl Package {
         if let (Some(given), None) = (std::env::var_os("FLEET_LAB_DEB"), version) {
             return Self::open(Path::new(&given));
         }
-        // The tool builds the one crate only, and the package holds another one's binary, too.
         compile(printer)?;
         let tools = target().join("tools");
         let tool = tools.join("bin").join(TOOL[0]);
@@ -146,7 +145,8 @@ fn build(tool: &Path, version: Option<&str>) -> Result<Package> {
     let partial = place.join(format!("partial-{}.deb", std::process::id()));
     let mut command = Command::new(tool);
     command
-        .args(["--package", CRATE, "--output"])
+        // Its own build has another profile, and would compile everything once more.
+        .args(["--no-build", "--package", CRATE, "--output"])
         .arg(&partial)
         .args(version.iter().flat_map(|version| ["--deb-version", version]))
         .current_dir(workspace())
