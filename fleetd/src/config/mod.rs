@@ -4,6 +4,8 @@
 //! uses, or says which key is wrong, where it came from, and what is allowed. A wrong value is never taken for zero.
 
 pub mod file;
+#[cfg(test)]
+mod shipped;
 mod span;
 
 use std::collections::BTreeMap;
