@@ -7,6 +7,8 @@
 //!
 //! All that touches the machine goes through [`system::System`], whose twin is a machine in memory.
 
+pub mod cloud_config;
 pub mod command;
 pub mod etcd;
+pub mod facts;
 pub mod system;
