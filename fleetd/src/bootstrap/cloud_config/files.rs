@@ -33,7 +33,7 @@ fn file(section: &Section<'_>) -> Option<File> {
     let mode = section.get("permissions").map_or(Some(0o644), |f| mode(&f));
     let owner = section
         .get("owner")
-        .map_or(Some("root".to_owned()), |f| owner(&f));
+        .map_or_else(|| Some("root".to_owned()), |f| owner(&f));
     let encoding = section.text("encoding").unwrap_or_default();
     let content = match section.get("content") {
         None => Some(Vec::new()),

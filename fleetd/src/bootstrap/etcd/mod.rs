@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::system::{System, SystemError};
+
 /// How the machine comes to have etcd at 127.0.0.1:2379.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
@@ -28,4 +30,28 @@ pub struct Etcd {
     pub environment: BTreeMap<String, String>,
     /// Name of the drop-in that carries them: `20-cloudinit.conf`.
     pub drop_in: String,
+}
+
+/// Why this machine did not come to have etcd.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    /// The machine did not do as it was told.
+    #[error(transparent)]
+    System(#[from] SystemError),
+    /// There is nothing yet that could do it.
+    #[error("etcd is not formed by this version: not built yet")]
+    NotBuilt,
+}
+
+/// Makes etcd on this machine what it is to be. `talk` takes a line for each thing done. Says whether anything had to be
+/// changed.
+///
+/// # Errors
+/// The first thing that could not be done.
+pub async fn form(
+    _etcd: &Etcd,
+    _system: &dyn System,
+    _talk: &(dyn Fn(&str) + Sync),
+) -> Result<bool, EtcdError> {
+    Err(EtcdError::NotBuilt)
 }
