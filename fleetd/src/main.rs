@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fleetd::bootstrap::system::ThisMachine;
-use fleetd::bootstrap::talk::Talk;
+use fleetd::bootstrap::talk::{Talk, aloud};
 use fleetd::config::Config;
 use fleetd::{bootstrap, daemon, guard};
 use tracing_subscriber::EnvFilter;
@@ -64,15 +64,15 @@ fn main() -> ExitCode {
     match arguments.command {
         Some(Command::Bootstrap(arguments)) => return finished(bootstrap::command::run(arguments)),
         Some(Command::Init(arguments)) => {
-            let work = bootstrap::init::init(&arguments, &ThisMachine, Talk::Aloud);
+            let work = bootstrap::init::init(&arguments, &ThisMachine, Talk(&aloud));
             return finished(said("init", work));
         }
         Some(Command::Join(arguments)) => {
-            let work = bootstrap::join::join(&arguments, &ThisMachine, Talk::Aloud);
+            let work = bootstrap::join::join(&arguments, &ThisMachine, Talk(&aloud));
             return finished(said("join", work));
         }
         Some(Command::Leave(arguments)) => {
-            let work = bootstrap::leave::leave(&arguments, &ThisMachine, Talk::Aloud);
+            let work = bootstrap::leave::leave(&arguments, &ThisMachine, Talk(&aloud));
             return finished(said("leave", work));
         }
         Some(Command::Guard) => {

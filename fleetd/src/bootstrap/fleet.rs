@@ -46,7 +46,7 @@ pub fn run_with(
     system: &dyn System,
     environment: &BTreeMap<String, String>,
     drop_in: &str,
-    talk: Talk,
+    talk: Talk<'_>,
 ) -> Result<(), FleetError> {
     let mut text = String::from("# Written by fleet: `fleetctl leave` takes it away.\n[Service]\n");
     for (name, value) in environment {
@@ -64,7 +64,7 @@ pub fn run_with(
 pub fn start(
     system: &dyn System,
     environment: &BTreeMap<String, String>,
-    talk: Talk,
+    talk: Talk<'_>,
 ) -> Result<(), FleetError> {
     system.must("systemctl", &["daemon-reload"])?;
     system.must("systemctl", &["enable", "--quiet", UNITS[0], UNITS[1]])?;
@@ -99,7 +99,7 @@ fn has(system: &dyn System, environment: &BTreeMap<String, String>) -> Result<bo
 ///
 /// # Errors
 /// If it does not within five minutes.
-pub async fn seen(id: &MachineId, talk: Talk) -> Result<(), FleetError> {
+pub async fn seen(id: &MachineId, talk: Talk<'_>) -> Result<(), FleetError> {
     let asked = until(SEEN, Duration::from_millis(100), async || {
         let listed = machines(Path::new(SOCKET)).await?;
         match listed.iter().any(|machine| machine == id.as_str()) {

@@ -109,7 +109,7 @@ impl TokenArgs {
 ///
 /// # Errors
 /// If it did not come to that; run again, it goes on.
-pub async fn init(arguments: &Init, system: &dyn System, talk: Talk) -> Result<String, SetupError> {
+pub async fn init(arguments: &Init, system: &dyn System, talk: Talk<'_>) -> Result<String, SetupError> {
     this::root()?;
     match standing(system)? {
         Standing::Bare | Standing::Founder(_) => {}
@@ -142,7 +142,7 @@ pub(super) fn settle_certificates(
     system: &dyn System,
     token: &Token,
     own: &super::settings::Own,
-    talk: Talk,
+    talk: Talk<'_>,
 ) -> Result<(), SetupError> {
     // etcd's package makes the group that may read the key.
     if !system.run("systemctl", &["cat", super::etcd::UNIT])?.success {

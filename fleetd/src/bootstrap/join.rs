@@ -55,7 +55,7 @@ fn client_url(server: &str) -> String {
 ///
 /// # Errors
 /// If it did not come to that; run again, it goes on.
-pub async fn join(arguments: &Join, system: &dyn System, talk: Talk) -> Result<String, SetupError> {
+pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Result<String, SetupError> {
     this::root()?;
     match standing(system)? {
         Standing::Bare | Standing::Member(_) | Standing::Gateway => {}
@@ -110,7 +110,7 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk) -> Result<S
     fleet::run_with(system, &own.fleet(), DROP_IN, talk)?;
     fleet::seen(&own.id, talk).await?;
     let etcd = match formed {
-        Formed::Up => "a member of etcd",
+        Formed::Up { .. } => "a member of etcd",
         Formed::Enough => "a gateway to etcd",
     };
     let machines = fleet::machines(Path::new(fleet::SOCKET))

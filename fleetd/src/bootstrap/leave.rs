@@ -75,7 +75,7 @@ pub enum LeaveError {
 ///
 /// # Errors
 /// If it did not come to that; run again, it goes on.
-pub async fn leave(arguments: &Leave, system: &dyn System, talk: Talk) -> Result<String, LeaveError> {
+pub async fn leave(arguments: &Leave, system: &dyn System, talk: Talk<'_>) -> Result<String, LeaveError> {
     this::root()?;
     let standing = standing(system)?;
     if standing == Standing::Bare {
@@ -171,7 +171,7 @@ fn way(system: &dyn System, standing: &Standing) -> Result<(Servers, Vec<String>
 }
 
 /// The orderly way out of fleet: its units are stopped here and placed elsewhere.
-fn stop_fleet(system: &dyn System, force: bool, talk: Talk) -> Result<(), LeaveError> {
+fn stop_fleet(system: &dyn System, force: bool, talk: Talk<'_>) -> Result<(), LeaveError> {
     let [socket, service] = fleet::UNITS;
     if system
         .run("systemctl", &["is-active", "--quiet", service])?
@@ -193,7 +193,12 @@ fn stop_fleet(system: &dyn System, force: bool, talk: Talk) -> Result<(), LeaveE
 }
 
 /// Out of etcd, which goes on with the others.
-async fn leave_etcd(servers: &Servers, ours: &Member, list: &[Member], talk: Talk) -> Result<(), LeaveError> {
+async fn leave_etcd(
+    servers: &Servers,
+    ours: &Member,
+    list: &[Member],
+    talk: Talk<'_>,
+) -> Result<(), LeaveError> {
     let others: Vec<&Member> = list.iter().filter(|m| m.id != ours.id && !m.is_learner).collect();
     let urls = others.iter().flat_map(|m| m.clients.clone()).collect();
     let elsewhere = Servers {

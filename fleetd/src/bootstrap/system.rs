@@ -1,5 +1,8 @@
 //! The machine that is being set up: its files and the programs that are run on it.
 
+#[cfg(test)]
+pub mod memory;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -104,6 +107,12 @@ pub trait System: Send + Sync {
     /// If it cannot be written, or its owner is not known.
     fn write(&self, file: &File) -> Result<bool, SystemError>;
 
+    /// Whether a file is what it is to be: content, permissions and owner. An owner who is not known yet owns nothing.
+    ///
+    /// # Errors
+    /// If there is one that cannot be read.
+    fn holds(&self, file: &File) -> Result<bool, SystemError>;
+
     /// Removes a file, or a directory with all in it. Says whether there was one.
     ///
     /// # Errors
@@ -158,16 +167,29 @@ impl System for ThisMachine {
     }
 
     fn write(&self, file: &File) -> Result<bool, SystemError> {
-        let path = &file.path;
         let (uid, gid) = ids(file)?;
-        let is_so = fs::metadata(path).is_ok_and(|m| {
-            m.mode() & 0o7777 == file.mode && m.uid() == uid.as_raw() && m.gid() == gid.as_raw()
-        });
-        if is_so && self.read(path)?.is_some_and(|content| content == file.content) {
+        if self.holds(file)? {
             return Ok(false);
         }
-        replace(file, uid, gid).map_err(file_error("write", path))?;
+        replace(file, uid, gid).map_err(file_error("write", &file.path))?;
         Ok(true)
+    }
+
+    fn holds(&self, file: &File) -> Result<bool, SystemError> {
+        let Ok((uid, gid)) = ids(file) else {
+            return Ok(false);
+        };
+        // A link is never what a file is to be: a masked unit is one to /dev/null.
+        let is_so = fs::symlink_metadata(&file.path).is_ok_and(|m| {
+            m.is_file()
+                && m.mode() & 0o7777 == file.mode
+                && m.uid() == uid.as_raw()
+                && m.gid() == gid.as_raw()
+        });
+        Ok(is_so
+            && self
+                .read(&file.path)?
+                .is_some_and(|content| content == file.content))
     }
 
     fn remove(&self, path: &Path) -> Result<bool, SystemError> {

@@ -3,36 +3,38 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use tokio::time::{Instant, interval};
+use tokio::time::Instant;
 
 /// How long something is waited for without a word.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Whether anything is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Talk {
-    /// One line for each thing done.
-    Aloud,
-    /// Nothing: tests.
-    Mute,
+/// Who is told.
+#[derive(Clone, Copy)]
+pub struct Talk<'a>(pub &'a (dyn Fn(&str) + Sync));
+
+impl std::fmt::Debug for Talk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Talk")
+    }
 }
 
-impl Talk {
+/// To stderr.
+pub fn aloud(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+impl Talk<'_> {
     /// Something was done, in the past tense, or is so already.
     pub fn say(self, what: impl AsRef<str>) {
-        if self == Self::Aloud {
-            let _ = writeln!(std::io::stderr(), "{}", what.as_ref());
-        }
+        (self.0)(what.as_ref());
     }
 
     /// Waits for `work`; where that takes long, says once what for.
     pub async fn wait_for<T>(self, what: &str, work: impl Future<Output = T>) -> T {
-        let mut patience = interval(PATIENCE);
-        patience.tick().await;
         let mut work = Box::pin(work);
         tokio::select! {
             done = &mut work => return done,
-            _ = patience.tick() => self.say(format!("waits for {what}")),
+            () = tokio::time::sleep(PATIENCE) => self.say(format!("waits for {what}")),
         }
         work.await
     }

@@ -91,7 +91,10 @@ pub struct Etcd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Formed {
     /// etcd answers on this machine.
-    Up,
+    Up {
+        /// It had to be started, or taken in by the others.
+        changed: bool,
+    },
     /// It was not made a member, as there are enough.
     Enough,
 }
@@ -132,7 +135,44 @@ pub enum EtcdError {
     },
 }
 
+impl std::fmt::Display for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all: Vec<&str> = self
+            .peers
+            .iter()
+            .chain(&self.members)
+            .map(String::as_str)
+            .collect();
+        f.write_str(&all.join(","))
+    }
+}
+
 impl Servers {
+    /// Known by their addresses for other members alone.
+    pub fn at_peers(peers: Vec<String>) -> Self {
+        Self {
+            peers,
+            ..Self::default()
+        }
+    }
+
+    /// With the certificates that etcd's own settings name, if none are known.
+    fn or_files_of(&self, environment: &Environment) -> Self {
+        let file = |name: &str| environment.get(name).cloned();
+        let own = file("ETCD_TRUSTED_CA_FILE")
+            .zip(file("ETCD_CERT_FILE"))
+            .zip(file("ETCD_KEY_FILE"));
+        let own = own.map(|((cafile, certfile), keyfile)| TlsFiles {
+            cafile,
+            certfile,
+            keyfile,
+        });
+        Self {
+            files: self.files.clone().or(own),
+            ..self.clone()
+        }
+    }
+
     fn tls(&self) -> Result<Option<EtcdTls>, EtcdTlsError> {
         let files = self.files.as_ref();
         EtcdTls::read(
@@ -165,10 +205,10 @@ impl Servers {
 ///
 /// # Errors
 /// If it does not come to that; run again, it goes on where it stood.
-pub async fn form(etcd: &Etcd, system: &dyn System, talk: Talk) -> Result<Formed, EtcdError> {
+pub async fn form(etcd: &Etcd, system: &dyn System, talk: Talk<'_>) -> Result<Formed, EtcdError> {
     match &etcd.role {
         Role::Founder => {
-            start_member(etcd, etcd.environment.clone(), system, talk).await?;
+            let changed = start_member(etcd, etcd.environment.clone(), system, talk)?;
             // Without a quorum it answers nobody.
             answers(
                 LOCAL,
@@ -177,12 +217,12 @@ pub async fn form(etcd: &Etcd, system: &dyn System, talk: Talk) -> Result<Formed
                 "etcd, which needs more than half of its members",
             )
             .await?;
-            Ok(Formed::Up)
+            Ok(Formed::Up { changed })
         }
         Role::Member { servers, limit } => become_member(etcd, servers, *limit, system, talk).await,
         Role::Gateway { servers } => {
-            become_gateway(servers, &etcd.environment, system, talk).await?;
-            Ok(Formed::Up)
+            let changed = become_gateway(servers, &etcd.environment, system, talk).await?;
+            Ok(Formed::Up { changed })
         }
     }
 }
@@ -197,7 +237,7 @@ async fn become_member(
     servers: &Servers,
     limit: usize,
     system: &dyn System,
-    talk: Talk,
+    talk: Talk<'_>,
 ) -> Result<Formed, EtcdError> {
     let settings = &etcd.environment;
     let peers = urls(settings, "ETCD_INITIAL_ADVERTISE_PEER_URLS")?;
@@ -207,6 +247,7 @@ async fn become_member(
     let data = settings
         .get("ETCD_DATA_DIR")
         .ok_or(EtcdError::Incomplete("ETCD_DATA_DIR"))?;
+    let servers = servers.or_files_of(settings);
     let reached = until(ANSWERS, Duration::from_secs(1), async || servers.reach().await);
     let (mut cluster, mut list) = talk.wait_for("an answer of the cluster", reached).await?;
     let mut waited = false;
@@ -242,7 +283,7 @@ async fn become_member(
                         }
                     }
                 }
-                start_member(etcd, environment, system, talk).await?;
+                let changed = start_member(etcd, environment, system, talk)?;
                 if let Some(id) = learner {
                     let promoted = until(ANSWERS, PAUSE, async || match cluster.promote(id).await {
                         // By a run before this one.
@@ -256,7 +297,7 @@ async fn become_member(
                     talk.say("etcd on this machine has a vote");
                 }
                 answers(LOCAL, UNIT, talk, "etcd").await?;
-                return Ok(Formed::Up);
+                return Ok(Formed::Up { changed });
             }
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -273,12 +314,12 @@ fn not_now<T>(result: Result<T, MembersError>) -> Result<Option<T>, MembersError
     }
 }
 
-async fn start_member(
+fn start_member(
     etcd: &Etcd,
     environment: Environment,
     system: &dyn System,
-    talk: Talk,
-) -> Result<(), EtcdError> {
+    talk: Talk<'_>,
+) -> Result<bool, EtcdError> {
     installed(system, UNIT, "etcd-server")?;
     if system.is_there(Path::new(GATEWAY_FILE))? {
         system.must("systemctl", &["disable", "--now", GATEWAY])?;
@@ -298,8 +339,8 @@ async fn become_gateway(
     servers: &Servers,
     environment: &Environment,
     system: &dyn System,
-    talk: Talk,
-) -> Result<(), EtcdError> {
+    talk: Talk<'_>,
+) -> Result<bool, EtcdError> {
     installed(system, GATEWAY, "fleet")?;
     if let Some(data) = environment.get("ETCD_DATA_DIR")
         && system.is_there(&Path::new(data).join("member"))?
@@ -310,8 +351,9 @@ async fn become_gateway(
     system.run("systemctl", &["disable", "--now", UNIT])?;
     let text = toml::to_string(servers).map_err(|_| EtcdError::Incomplete("servers"))?;
     let text = format!("# Written by fleet: `fleetctl leave` takes it away.\n{text}");
-    run_with(system, GATEWAY, &File::plain(GATEWAY_FILE, text), talk)?;
-    answers(LOCAL, GATEWAY, talk, "the gateway to etcd").await
+    let changed = run_with(system, GATEWAY, &File::plain(GATEWAY_FILE, text), talk)?;
+    answers(LOCAL, GATEWAY, talk, "the gateway to etcd").await?;
+    Ok(changed)
 }
 
 fn installed(system: &dyn System, unit: &'static str, package: &'static str) -> Result<(), EtcdError> {
@@ -324,23 +366,24 @@ fn installed(system: &dyn System, unit: &'static str, package: &'static str) -> 
 /// Has a unit run with these settings. Does not wait for it: etcd may need others.
 ///
 /// It is stopped before its settings are written, so that wherever this is cut off, what runs is never taken for what is
-/// written.
-fn run_with(system: &dyn System, unit: &str, settings: &File, talk: Talk) -> Result<(), EtcdError> {
+/// written. Says whether anything had to be done.
+fn run_with(system: &dyn System, unit: &str, settings: &File, talk: Talk<'_>) -> Result<bool, EtcdError> {
     if system.read(&settings.path)?.as_ref() != Some(&settings.content) {
         system.must("systemctl", &["stop", unit])?;
         system.write(settings)?;
     }
     system.must("systemctl", &["daemon-reload"])?;
     system.must("systemctl", &["enable", "--quiet", unit])?;
-    if !system.run("systemctl", &["is-active", "--quiet", unit])?.success {
+    let stands = !system.run("systemctl", &["is-active", "--quiet", unit])?.success;
+    if stands {
         system.must("systemctl", &["start", "--no-block", unit])?;
         talk.say(format!("started {unit}"));
     }
-    Ok(())
+    Ok(stands)
 }
 
 /// Waits until etcd answers at `url`.
-async fn answers(url: &str, unit: &'static str, talk: Talk, what: &str) -> Result<(), EtcdError> {
+async fn answers(url: &str, unit: &'static str, talk: Talk<'_>, what: &str) -> Result<(), EtcdError> {
     let urls = [url.to_owned()];
     let asked = until(ANSWERS, PAUSE, async || Members::reach(&urls, None).await);
     match talk.wait_for(what, asked).await {
