@@ -1,4 +1,4 @@
-//! fleetd: `fleetd [--config PATH] [--version]`, and its guard: `fleetd guard`.
+//! fleetd: `fleetd [--config PATH] [--version]`, its guard: `fleetd guard`, and etcd's gateway: `fleetd gateway`.
 //!
 //! Exit codes: 0 stopped as told, 1 could not start or ended by a fault, 2 wrong usage.
 
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fleetd::config::Config;
-use fleetd::{daemon, guard};
+use fleetd::{daemon, gateway, guard};
 use tracing_subscriber::EnvFilter;
 
 /// The cluster init daemon: registers this machine, has systemd run what is placed on it, and takes part in placing.
@@ -22,7 +22,8 @@ struct Arguments {
     /// Print the version
     #[arg(long)]
     version: bool,
-    /// `version` does the same as --version; `guard` is what fleet-guard.service runs
+    /// `version` does the same as --version; `guard` and `gateway` are what fleet-guard.service and
+    /// fleet-gateway.service run
     #[arg(hide = true)]
     word: Option<String>,
 }
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
         (Some(word), false) if word == "guard" => {
             log(0);
             return ended(guard::process::main());
+        }
+        (Some(word), false) if word == "gateway" => {
+            log(0);
+            return ended(gateway::process::main());
         }
         (Some(word), _) if word != "version" => {
             return fail(&format!("unexpected argument `{word}`: see fleetd --help"), 2);
