@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         }
         (Some(word), false) if word == "gateway" => {
             log(0);
-            return ended(gateway::process::main());
+            return ended(gateway::process::main(arguments.config.as_deref()));
         }
         (Some(word), _) if word != "version" => {
             return fail(&format!("unexpected argument `{word}`: see fleetd --help"), 2);

@@ -93,7 +93,13 @@ mod tests {
                 "abc",
                 "all failed: all are tried",
             ),
-            (Some("x"), &[], 100, "cab", "one that is no member any more is no target"),
+            (
+                Some("x"),
+                &[],
+                100,
+                "cab",
+                "one that is no member any more is no target",
+            ),
         ] {
             assert_eq!(ordered(current, failures, now, 0), expected, "{why}");
         }
@@ -106,7 +112,10 @@ mod tests {
             let order = ordered(None, &[], 0, seed);
             *firsts.entry(order[..1].to_owned()).or_insert(0) += 1;
         }
-        assert!(firsts.len() == 3 && firsts.values().all(|n| *n > 60), "{firsts:?}");
+        assert!(
+            firsts.len() == 3 && firsts.values().all(|n| *n > 60),
+            "{firsts:?}"
+        );
     }
 
     #[test]

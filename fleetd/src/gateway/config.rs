@@ -98,7 +98,10 @@ impl GatewayConfig {
             ));
         }
         if config.listen.is_empty() {
-            return Err(wrong(None, "listen is empty: there is nowhere to answer".to_owned()));
+            return Err(wrong(
+                None,
+                "listen is empty: there is nowhere to answer".to_owned(),
+            ));
         }
         let mut addresses = config.peers.iter().chain(&config.members);
         let own = |address: &&Address| {
@@ -106,7 +109,10 @@ impl GatewayConfig {
             ip.is_ok_and(|ip| config.listen.contains(&(ip, address.port()).into()))
         };
         if let Some(address) = addresses.find(own) {
-            return Err(wrong(None, format!("{address} is where the gateway itself listens")));
+            return Err(wrong(
+                None,
+                format!("{address} is where the gateway itself listens"),
+            ));
         }
         let first_tls = config.peers.iter().chain(&config.members).find(|a| a.tls());
         if let (Some(address), None) = (first_tls, &config.cafile) {
@@ -199,7 +205,10 @@ mod tests {
             assert_eq!(parse(text).unwrap_err(), expected);
         }
         let said = parse("peers =").unwrap_err();
-        assert!(said.starts_with("gateway.toml line 1: ") && !said.contains('\n'), "{said}");
+        assert!(
+            said.starts_with("gateway.toml line 1: ") && !said.contains('\n'),
+            "{said}"
+        );
         let missing = GatewayConfig::load(Path::new("/nowhere/gateway.toml")).unwrap_err();
         assert_eq!(
             missing.to_string(),

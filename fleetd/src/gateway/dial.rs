@@ -116,7 +116,9 @@ pub(super) async fn ask(
     let link = dial(peer, tls, Speaks::Http1, patience).await?;
     let answered = timeout(patience, async {
         let broken = |error: &dyn std::error::Error| AskError::Http(peer.clone(), error.to_string());
-        let (mut sender, connection) = http1::handshake(TokioIo::new(link)).await.map_err(|e| broken(&e))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(link))
+            .await
+            .map_err(|e| broken(&e))?;
         let request = Request::get("/members")
             .header("Host", peer.authority())
             .body(Body::empty())
@@ -124,7 +126,10 @@ pub(super) async fn ask(
         let answer = async {
             let answer = sender.send_request(request).await.map_err(|e| broken(&e))?;
             if !answer.status().is_success() {
-                let why = format!("it answers {} to GET /members: is it etcd's peer port?", answer.status());
+                let why = format!(
+                    "it answers {} to GET /members: is it etcd's peer port?",
+                    answer.status()
+                );
                 return Err(AskError::Http(peer.clone(), why));
             }
             let body = to_bytes(Body::new(answer.into_body()), ANSWER).await;

@@ -56,7 +56,9 @@ impl Members {
             members.peers.extend(member.peer_urls.iter().filter_map(usable));
             if !member.is_learner {
                 let clients = member.client_urls.iter().filter_map(usable);
-                members.clients.extend(clients.filter(|a| a.tls() || peer.tls() || !checked));
+                members
+                    .clients
+                    .extend(clients.filter(|a| a.tls() || peer.tls() || !checked));
             }
         }
         members.peers.sort();

@@ -99,14 +99,22 @@ mod tests {
         assert_eq!(memory.read().unwrap(), Some(known));
         let other = Memory::new(&path, &config("http://c:1"));
         assert_eq!(other.read().unwrap(), None);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(
+            fs::read_dir(directory.path()).unwrap().count(),
+            1,
+            "nothing is left behind"
+        );
     }
 
     #[test]
     fn nonsense_is_an_error_and_not_a_member() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gateway.json");
-        fs::write(&path, r#"{"told":{"peers":[],"members":[]},"known":{"peers":["x"],"clients":[]}}"#).unwrap();
+        fs::write(
+            &path,
+            r#"{"told":{"peers":[],"members":[]},"known":{"peers":["x"],"clients":[]}}"#,
+        )
+        .unwrap();
         assert!(Memory::new(&path, &config("http://a:1")).read().is_err());
     }
 }

@@ -101,7 +101,11 @@ impl Gateway {
     ///
     /// # Errors
     /// If certificates are of no use, or the first address is taken. The other addresses are for old times' sake.
-    pub async fn open(config: GatewayConfig, memory: Memory, patience: Patience) -> Result<Self, GatewayError> {
+    pub async fn open(
+        config: GatewayConfig,
+        memory: Memory,
+        patience: Patience,
+    ) -> Result<Self, GatewayError> {
         let tls = GatewayTls::read(&config)?;
         let mut listeners = Vec::new();
         for address in &config.listen {

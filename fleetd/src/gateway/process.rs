@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DEFAULT_FILE, FILE, Gateway, GatewayConfig, GatewayError, Memory, Patience};
 
-/// Passes connections on until told to stop.
+/// Passes connections on until told to stop. Without a `file` the configuration is [`DEFAULT_FILE`].
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub async fn main() -> Result<(), GatewayError> {
-    let config = GatewayConfig::load(Path::new(DEFAULT_FILE))?;
+pub async fn main(file: Option<&Path>) -> Result<(), GatewayError> {
+    let config = GatewayConfig::load(file.unwrap_or_else(|| Path::new(DEFAULT_FILE)))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let memory = Memory::new(FILE, &config);
     let gateway = Gateway::open(config, memory, Patience::default()).await?;

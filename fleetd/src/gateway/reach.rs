@@ -151,7 +151,9 @@ impl Reach {
         let now = self.began.elapsed();
         let mut state = self.state();
         // What is over is forgotten, so this does not grow.
-        state.failures.retain(|_, at| now < at.saturating_add(choice::LAST_FOR));
+        state
+            .failures
+            .retain(|_, at| now < at.saturating_add(choice::LAST_FOR));
         state.failures.insert(target.clone(), now);
         drop(state);
         self.bell.notify_one();
@@ -210,7 +212,10 @@ impl Reach {
         drop(state);
         if !said {
             let why = reasons.join("; ");
-            tracing::warn!(why, "could not learn who etcd's members are, goes on with those it knows");
+            tracing::warn!(
+                why,
+                "could not learn who etcd's members are, goes on with those it knows"
+            );
         }
     }
 

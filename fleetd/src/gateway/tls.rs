@@ -133,7 +133,10 @@ impl GatewayTls {
                 "its certificate has expired: renew the one that etcd's --cert-file names".to_owned()
             }
             rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-                format!("its certificate is not for {}: add that name to it", address.host())
+                format!(
+                    "its certificate is not for {}: add that name to it",
+                    address.host()
+                )
             }
             rustls::Error::AlertReceived(alert) => match &self.certificate {
                 None => format!("it asks for a client certificate: set certfile and keyfile ({alert:?})"),
@@ -142,6 +145,9 @@ impl GatewayTls {
                     format!("it does not take the client certificate {file} (certfile): {alert:?}")
                 }
             },
+            rustls::Error::InvalidMessage(_) => {
+                "it does not speak TLS: then its address has to say http://".to_owned()
+            }
             other => other.to_string(),
         })
     }
@@ -149,6 +155,8 @@ impl GatewayTls {
 
 impl fmt::Debug for GatewayTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GatewayTls").field("ca", &self.ca).finish_non_exhaustive()
+        f.debug_struct("GatewayTls")
+            .field("ca", &self.ca)
+            .finish_non_exhaustive()
     }
 }

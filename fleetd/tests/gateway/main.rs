@@ -31,11 +31,19 @@ async fn it_learns_the_members_keeps_to_one_and_fails_over() {
     let mut kept = gateway.connect().await;
     let first = say(&mut kept, "1").await.unwrap();
     for _ in 0..20 {
-        assert_eq!(gateway.ask("1").await.unwrap(), first, "it keeps to one that works");
+        assert_eq!(
+            gateway.ask("1").await.unwrap(),
+            first,
+            "it keeps to one that works"
+        );
     }
     let (gone, left) = if first == "a:1" { (a, "b:2") } else { (b, "a:2") };
-    drop(gone);
-    assert_eq!(say(&mut kept, "2").await, None, "a member's end ends its connections");
+    gone.end().await;
+    assert_eq!(
+        say(&mut kept, "2").await,
+        None,
+        "a member's end ends its connections"
+    );
     assert_eq!(gateway.ask("2").await.unwrap(), left);
     assert_eq!(log.lines("learned etcd's members").len(), 1);
     assert_eq!(log.lines("reached etcd").len(), 2, "once for each member");
@@ -54,9 +62,15 @@ async fn members_that_are_new_are_found_when_those_it_knows_are_gone() {
     // The member that was asked is gone, and so is the one that served; their list named the peer that is left.
     let new = Server::member("new").await;
     let port = second.port;
-    drop((old, first, second));
+    for server in [old, first, second] {
+        server.end().await;
+    }
     let _second = Server::peer_at(port, list("http://127.0.0.1:9", &[new.http()])).await;
-    assert_eq!(gateway.ask("2").await.unwrap(), "new:2", "within the same connection");
+    assert_eq!(
+        gateway.ask("2").await.unwrap(),
+        "new:2",
+        "within the same connection"
+    );
 }
 
 #[tokio::test]
@@ -68,7 +82,8 @@ async fn what_it_knew_outlives_it_and_all_members_it_was_told_of() {
     drop(machine.gateway(&config).await);
     let gateway = machine.gateway(&config).await;
     machine.remembers(&member.http()).await;
-    drop((gateway, peer));
+    drop(gateway);
+    peer.end().await;
 
     let again = machine.gateway(&config).await;
     assert_eq!(again.ask("1").await.unwrap(), "m:1");
@@ -85,7 +100,7 @@ async fn without_a_member_connections_are_closed_and_that_is_said_once_per_outag
     let machine = Machine::new();
     let member = Server::member("m").await;
     let (port, address) = (member.port, member.http());
-    drop(member);
+    member.end().await;
     let gateway = machine.gateway(&format!("members = [{address:?}]")).await;
     for outages in 1..=2 {
         for _ in 0..3 {
@@ -93,11 +108,14 @@ async fn without_a_member_connections_are_closed_and_that_is_said_once_per_outag
         }
         let said = log.lines(OUTAGE);
         assert_eq!(said.len(), outages, "{said:?}");
-        assert!(said[0].contains(&address) && said[0].contains("refused"), "{said:?}");
+        assert!(
+            said[0].contains(&address) && said[0].contains("refused"),
+            "{said:?}"
+        );
         let member = Server::member_at(port, "m").await;
         assert_eq!(gateway.ask("1").await.unwrap(), "m:1");
         assert_eq!(log.lines("after_an_outage=true").len(), outages);
-        drop(member);
+        member.end().await;
     }
 }
 
@@ -129,12 +147,21 @@ async fn tls_is_spoken_to_members_and_plain_text_to_clients() {
     let peer = Server::peer(list("http://127.0.0.1:9", &[member.https()])).await;
     let config = format!("{}\n{}", peers(&[&peer]), pki.keys(Some("machine")));
     let gateway = machine.gateway(&config).await;
-    assert_eq!(gateway.ask("GET /health").await.unwrap(), "m/http/1.1:GET /health");
+    assert_eq!(
+        gateway.ask("GET /health").await.unwrap(),
+        "m/http/1.1:GET /health"
+    );
     assert_eq!(gateway.ask(HTTP2).await.unwrap(), format!("m/h2:{HTTP2}"));
     let mut slow = gateway.connect().await;
-    tokio::io::AsyncWriteExt::write_all(&mut slow, b"P").await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut slow, b"P")
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(say(&mut slow, "RI").await.unwrap(), "m/h2:PRI", "however it comes in");
+    assert_eq!(
+        say(&mut slow, "RI").await.unwrap(),
+        "m/h2:PRI",
+        "however it comes in"
+    );
 }
 
 #[tokio::test]
@@ -173,14 +200,20 @@ async fn a_member_that_cannot_be_checked_is_not_spoken_to() {
             members(&right, mixed.keys(Some("machine"))),
             format!("it does not take the client certificate {taken} (certfile)"),
         ),
-        (members(&plain, pki.keys(None)), "no TLS: ".to_owned()),
+        (
+            members(&plain, pki.keys(None)),
+            "it does not speak TLS: then its address has to say http://".to_owned(),
+        ),
     ] {
         let (log, _guard) = Log::new();
         let machine = Machine::new();
         let gateway = machine.gateway(&config).await;
         assert_eq!(gateway.ask(HTTP2).await, None, "{expected}");
         let said = log.lines(OUTAGE);
-        assert!(said.len() == 1 && said[0].contains(&expected), "{expected}: {said:?}");
+        assert!(
+            said.len() == 1 && said[0].contains(&expected),
+            "{expected}: {said:?}"
+        );
     }
 }
 
@@ -201,21 +234,24 @@ async fn a_member_that_says_nothing_is_given_a_second() {
         pki.keys(Some("machine"))
     );
     let gateway = machine.gateway(&config).await;
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     for _ in 0..5 {
         assert_eq!(gateway.ask("1").await.unwrap(), "m/http/1.1:1");
     }
-    assert!(begun.elapsed() < Duration::from_secs(3), "once, not for each connection");
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "once, not for each connection"
+    );
 }
 
 #[tokio::test]
 async fn the_first_address_has_to_be_free_and_the_others_are_tried() {
     let (log, _guard) = Log::new();
     let machine = Machine::new();
-    let taken = Server::silent().await.port;
+    let holder = Server::silent().await;
+    let taken = holder.port;
     let members = r#"members = ["http://10.0.0.1:2379"]"#;
     let second = format!("{members}\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:{taken}\"]");
-    let _holder = Server::member_at(taken, "x").await;
     let gateway = machine.open(&second).await.unwrap();
     assert_eq!(gateway.addresses().len(), 1);
     assert_eq!(log.lines("could not listen on a second address").len(), 1);

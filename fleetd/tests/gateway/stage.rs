@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 /// What a client that speaks HTTP/2 begins with.
 pub(crate) const HTTP2: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Listens, and does the same with each connection, until it is dropped: then all of its connections end.
+/// Listens, and does the same with each connection, until it is dropped.
 pub(crate) struct Server {
     pub(crate) port: u16,
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 impl Server {
@@ -43,7 +43,7 @@ impl Server {
                 connections.spawn(async move { drop(serving.await) });
             }
         });
-        Self { port, _task: task }
+        Self { port, task }
     }
 
     /// A member that puts its name before everything it hears, in plain text.
@@ -106,6 +106,11 @@ impl Server {
         .await
     }
 
+    /// Waits until its port is free and all of its connections have ended.
+    pub(crate) async fn end(mut self) {
+        self.task.shutdown().await;
+    }
+
     pub(crate) fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -130,11 +135,11 @@ async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, name: String) -> 
 
 /// As etcd lists members. Each is known to clients by one address.
 pub(crate) fn list(peer: &str, clients: &[String]) -> String {
-    let member = |client: &String| {
-        format!(r#"{{"id":1,"peerURLs":["{peer}"],"name":"m","clientURLs":["{client}"]}}"#)
-    };
+    let member =
+        |client: &String| format!(r#"{{"id":1,"peerURLs":["{peer}"],"name":"m","clientURLs":["{client}"]}}"#);
     let members: Vec<String> = clients.iter().map(member).collect();
-    let learner = format!(r#"{{"id":2,"peerURLs":["{peer}"],"clientURLs":["http://127.0.0.1:9"],"isLearner":true}}"#);
+    let learner =
+        format!(r#"{{"id":2,"peerURLs":["{peer}"],"clientURLs":["http://127.0.0.1:9"],"isLearner":true}}"#);
     let unstarted = format!(r#"{{"id":3,"peerURLs":["{peer}"]}}"#);
     format!("[{},{learner},{unstarted}]\n", members.join(","))
 }
@@ -159,7 +164,10 @@ impl Machine {
 
     /// Starts one with this configuration; it takes a port that is free.
     pub(crate) async fn gateway(&self, config: &str) -> Running {
-        let gateway = self.open(&format!("{config}\nlisten = [\"127.0.0.1:0\"]")).await.unwrap();
+        let gateway = self
+            .open(&format!("{config}\nlisten = [\"127.0.0.1:0\"]"))
+            .await
+            .unwrap();
         let port = gateway.addresses()[0].port();
         let stop = CancellationToken::new();
         tokio::spawn(gateway.run(stop.clone()));
@@ -293,7 +301,10 @@ impl Log {
     /// The lines with this text.
     pub(crate) fn lines(&self, text: &str) -> Vec<String> {
         let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines().filter(|l| l.contains(text)).map(str::to_owned).collect()
+        log.lines()
+            .filter(|l| l.contains(text))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
