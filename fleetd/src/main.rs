@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use fleetd::bootstrap::system::ThisMachine;
 use fleetd::bootstrap::talk::{Talk, aloud};
 use fleetd::config::Config;
-use fleetd::{bootstrap, daemon, guard};
+use fleetd::{bootstrap, daemon, gateway, guard};
 use tracing_subscriber::EnvFilter;
 
 /// The cluster init daemon: registers this machine, has systemd run what is placed on it, and takes part in placing.
@@ -48,6 +48,9 @@ enum Command {
     /// What fleet-guard.service runs
     #[command(hide = true)]
     Guard,
+    /// What fleet-gateway.service runs
+    #[command(hide = true)]
+    Gateway,
     /// The same as --version
     #[command(hide = true)]
     Version,
@@ -78,6 +81,10 @@ fn main() -> ExitCode {
         Some(Command::Guard) => {
             log(0);
             return ended(guard::process::main());
+        }
+        Some(Command::Gateway) => {
+            log(0);
+            return ended(gateway::process::main(arguments.config.as_deref()));
         }
         Some(Command::Version) => return version(),
         None if arguments.version => return version(),
