@@ -32,6 +32,14 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
             drop_in,
         });
     }
+    if wanted.has_cluster
+        && wanted.existing.is_none()
+        && wanted.initial_cluster.is_none()
+        && wanted.peers.is_none()
+    {
+        // What is wrong with it has been said.
+        return None;
+    }
     let name = name(&wanted, facts)?;
     let mut environment = wanted.environment;
     let peer = peer_urls(
