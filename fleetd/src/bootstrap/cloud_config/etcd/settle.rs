@@ -94,6 +94,11 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
         listen_peer.unwrap_or_else(|| listening(&peer)).join(","),
     );
     set("ETCD_INITIAL_ADVERTISE_PEER_URLS", peer.join(","));
+    if wanted.listen_client.is_none() {
+        field.notice(
+            "has no listen-client-urls: etcd answers on this machine only, at 127.0.0.1:2379 and 4001, and no gateway can use it",
+        );
+    }
     let listen = listen_client(wanted.listen_client.as_ref());
     let advertise = wanted.advertise_client.map(|a| a.value);
     let advertise = advertise.unwrap_or_else(|| advertised(&listen, &peer));
