@@ -492,3 +492,17 @@ fn a_name_is_found_by_this_machines_address() {
     let ran = run_new(&["--dry-run"], &text);
     assert!(ran.out.contains("ETCD_NAME=core-01\n"), "{}", ran.out);
 }
+
+#[test]
+fn an_empty_file_asks_for_nothing() {
+    for text in [
+        "#cloud-config",
+        "#cloud-config\r\n",
+        "#cloud-config\n---\n# said\n",
+        "#cloud-config\ncoreos:\nusers:\n",
+    ] {
+        let ran = run_new(&[], text);
+        assert_eq!((ran.code, ran.changes.len()), (0, 0), "{text}");
+        assert_eq!(ran.said, ["unchanged"], "{text}");
+    }
+}
