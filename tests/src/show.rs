@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Base, Cluster};
+use crate::forming::ETCD_PORTS;
 use crate::machine::Machine;
 use crate::printer::Printer;
 
@@ -47,6 +48,13 @@ fn state(machine: &Machine) -> &'static str {
 }
 
 fn etcd(cluster: &Cluster, number: usize) -> &'static str {
+    if cluster.options().base != Base::Lab {
+        return match cluster.etcd_machines(number, ETCD_PORTS[0]) {
+            Err(_) => "silent",
+            Ok(members) if members.contains(&number) => "member",
+            Ok(_) => "gateway",
+        };
+    }
     let member = cluster.members().contains(&number);
     match cluster.etcd_view(number) {
         Err(_) => "silent",
@@ -59,8 +67,18 @@ fn etcd(cluster: &Cluster, number: usize) -> &'static str {
 
 /// What one can do with a cluster that is up.
 pub fn how_to_play(cluster: &Cluster, printer: &Printer) {
-    printer.note("\nThe cluster is up. Play with it:");
-    let (exec, logs) = if cluster.options().fleet {
+    let what = match cluster.options().base {
+        Base::Lab => "The cluster is up. Play with it:",
+        Base::Bare | Base::Package => "The machines are up. Make a cluster of them:",
+    };
+    printer.note(&format!("\n{what}"));
+    let (exec, logs) = if cluster.options().base != Base::Lab {
+        let exec = (
+            "cargo lab exec 1 -- fleetctl init",
+            "prints the command for the others",
+        );
+        (exec, ("cargo lab logs 1 fleet.service", "what fleetd says"))
+    } else if cluster.options().fleet {
         let exec = (
             "cargo lab exec 1 -- fleetctl list-units",
             "fleetctl, on machine 1",
