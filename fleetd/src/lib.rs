@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod gateway;
 pub mod guard;
 pub mod host;
 pub mod init;

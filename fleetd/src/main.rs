@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 use fleetd::bootstrap::system::ThisMachine;
 use fleetd::bootstrap::talk::{Talk, aloud};
 use fleetd::config::Config;
-use fleetd::{bootstrap, daemon, guard};
+use fleetd::{bootstrap, daemon, gateway, guard};
 use tracing_subscriber::EnvFilter;
 
 /// The cluster init daemon: registers this machine, has systemd run what is placed on it, and takes part in placing.
@@ -48,6 +48,12 @@ enum Command {
     /// What fleet-guard.service runs
     #[command(hide = true)]
     Guard,
+    /// Have etcd answer on 127.0.0.1 of a machine that is none of its members: what fleet-gateway.service runs
+    Gateway {
+        /// The configuration file
+        #[arg(long, value_name = "PATH", default_value = gateway::DEFAULT_FILE)]
+        config: PathBuf,
+    },
     /// The same as --version
     #[command(hide = true)]
     Version,
@@ -78,6 +84,10 @@ fn main() -> ExitCode {
         Some(Command::Guard) => {
             log(0);
             return ended(guard::process::main());
+        }
+        Some(Command::Gateway { config }) => {
+            log(0);
+            return ended(gateway::process::main(Some(&config)));
         }
         Some(Command::Version) => return version(),
         None if arguments.version => return version(),
