@@ -326,3 +326,31 @@ fn let_in(system: &dyn System, user: &str, keys: &[String]) -> Result<(), System
     arguments.extend(missing.iter().map(String::as_str));
     system.must("runuser", &arguments).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::system::ThisMachine;
+
+    #[test]
+    fn keys_go_on_lines_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("my home/.ssh/authorized_keys");
+        let append = |keys: &[&str]| {
+            let path = path.to_str().unwrap();
+            let arguments = [&["-c", APPEND, "sh", path], keys].concat();
+            ThisMachine.must("sh", &arguments).unwrap();
+        };
+        append(&["ssh-rsa A a", "ssh-rsa B b"]);
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "ssh-rsa A a\nssh-rsa B b\n"
+        );
+        std::fs::write(&path, "ssh-rsa C c").unwrap();
+        append(&["ssh-rsa %s $HOME"]);
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "ssh-rsa C c\nssh-rsa %s $HOME\n"
+        );
+    }
+}

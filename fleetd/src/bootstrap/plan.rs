@@ -139,18 +139,22 @@ fn units(config: &CloudConfig, steps: &mut Vec<Step>) {
     for unit in &config.units {
         let Some(verb) = unit.command else { continue };
         let is_start = matches!(verb, Verb::Start | Verb::Restart);
-        match &config.etcd {
-            Some(etcd) if unit.name == ETCD && is_start => {
-                let step = Step::Etcd(etcd.clone());
-                // Two entries for the unit form one etcd.
-                if !steps.contains(&step) {
-                    steps.push(step);
-                }
+        // fleetd is up once etcd answers: with fleet's unit first in the file it would wait for what comes after it.
+        let form = config
+            .etcd
+            .as_ref()
+            .filter(|_| is_start && [ETCD, FLEET].contains(&unit.name.as_str()));
+        if let Some(etcd) = form {
+            let step = Step::Etcd(etcd.clone());
+            if !steps.contains(&step) {
+                steps.push(step);
             }
-            _ => steps.push(Step::Command {
+        }
+        if form.is_none() || unit.name != ETCD {
+            steps.push(Step::Command {
                 unit: unit.name.clone(),
                 verb,
-            }),
+            });
         }
     }
 }

@@ -273,3 +273,34 @@ fn replace(file: &File, uid: Uid, gid: Gid) -> io::Result<()> {
     }
     fs::File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_once_and_put_right_when_it_is_not_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File {
+            owner: format!("{}:{}", nix::unistd::geteuid(), nix::unistd::getegid()),
+            mode: 0o640,
+            ..File::plain(directory.path().join("a/b/c"), "text\n")
+        };
+        assert!(!ThisMachine.holds(&file).unwrap());
+        assert!(ThisMachine.write(&file).unwrap());
+        assert!(ThisMachine.holds(&file).unwrap());
+        assert!(!ThisMachine.write(&file).unwrap());
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(ThisMachine.write(&file).unwrap());
+        // As a masked unit is: the link is what is replaced, not what it leads to.
+        let target = directory.path().join("target");
+        fs::write(&target, "text\n").unwrap();
+        fs::remove_file(&file.path).unwrap();
+        std::os::unix::fs::symlink(&target, &file.path).unwrap();
+        assert!(ThisMachine.write(&file).unwrap());
+        assert!(fs::symlink_metadata(&file.path).unwrap().is_file());
+        assert!(ThisMachine.remove(&file.path).unwrap());
+        assert!(!ThisMachine.remove(&file.path).unwrap());
+        assert_eq!(fs::read_to_string(target).unwrap(), "text\n");
+    }
+}

@@ -1,5 +1,6 @@
 //! `write_files`.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use base64::Engine as _;
@@ -12,19 +13,20 @@ const KEYS: [&str; 5] = ["content", "encoding", "owner", "path", "permissions"];
 
 /// Reads the list.
 pub(super) fn read(list: &Field<'_>) -> Vec<File> {
-    let mut all: Vec<(File, usize)> = Vec::new();
+    let mut all = Vec::new();
+    let mut lines = BTreeMap::new();
     for field in list.items() {
         let Some(section) = Section::open(&field, &KEYS) else {
             continue;
         };
         let Some(file) = file(&section) else { continue };
-        if let Some((_, line)) = all.iter().find(|(other, _)| other.path == file.path) {
+        if let Some(line) = lines.insert(file.path.clone(), field.line) {
             let path = file.path.display();
             field.error(format!("{path} is written in line {line} already"));
         }
-        all.push((file, field.line));
+        all.push(file);
     }
-    all.into_iter().map(|(file, _)| file).collect()
+    all
 }
 
 fn file(section: &Section<'_>) -> Option<File> {

@@ -109,8 +109,13 @@ fn text<'a>(bytes: &'a [u8], findings: &Findings) -> Option<&'a str> {
             "expected #cloud-config, found a MIME message: give its cloud-config part alone",
         );
     }
+    let found = if first.trim().is_empty() {
+        "nothing".to_owned()
+    } else {
+        finding::quoted(first)
+    };
     refuse(
         1,
-        &format!("expected #cloud-config, found {}", finding::quoted(first)),
+        &format!("expected #cloud-config in the first line, found {found}"),
     )
 }

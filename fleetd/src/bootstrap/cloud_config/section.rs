@@ -64,7 +64,14 @@ impl<'a> Section<'a> {
             } else {
                 if !known.contains(&key.as_str()) {
                     let near = suggest::nearest(&key, known);
-                    let hint = near.map(|near| format!(": did you mean {near}?"));
+                    let hint = near.map(|near| {
+                        let near = if entry.key.contains('-') {
+                            near.replace('_', "-")
+                        } else {
+                            near.to_owned()
+                        };
+                        format!(": did you mean {near}?")
+                    });
                     let message = format!("no such key{}", hint.unwrap_or_default());
                     field.findings.error(entry.line, path, message);
                 }

@@ -47,7 +47,12 @@ pub(super) fn substitute(text: &str, facts: &Facts, findings: &Findings) -> Stri
                         let message = format!("not known for this machine: {}", remedy(variable));
                         findings.error(index + 1, *variable, message);
                     }
-                    out.push_str(variable);
+                    // The file is refused, and nothing else is to be found wrong on account of it.
+                    out.push_str(if variable.ends_with('6') {
+                        "2001:db8::1"
+                    } else {
+                        "192.0.2.1"
+                    });
                 }
             }
         }

@@ -6,6 +6,7 @@ use units::{UnitFile, UnitName};
 
 use super::finding::quoted;
 use super::section::{Field, Section};
+use super::yaml::Kind;
 
 /// A unit of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +98,27 @@ pub(super) struct Found<'a> {
 /// Reads the list.
 pub(super) fn read<'a>(list: &Field<'a>) -> Vec<Found<'a>> {
     let mut all: Vec<Found<'a>> = Vec::new();
-    for field in list.items() {
+    let written = |field: &Field<'_>| {
+        let map = match &field.node.kind {
+            Kind::Map(entries) => entries.iter().find(|e| e.key == "name"),
+            _ => None,
+        };
+        map.and_then(|entry| match &entry.value.kind {
+            Kind::Text(name) => Some(name.clone()),
+            _ => None,
+        })
+    };
+    let items = list.items();
+    let has_etcd2 = items
+        .iter()
+        .any(|f| written(f).as_deref() == Some("etcd2.service"));
+    for field in items {
         let Some(unit) = unit(&field) else { continue };
+        let is_out = unit.mask || unit.command == Some(Verb::Stop);
+        if has_etcd2 && is_out && written(&field).as_deref() == Some("etcd.service") {
+            field.notice("beside etcd2.service this is etcd 0.4, which is not here: left alone");
+            continue;
+        }
         for other in all.iter().filter(|o| o.unit.name == unit.name) {
             let line = other.field.line;
             if other.unit.content.is_some() && unit.content.is_some() {
@@ -123,7 +143,7 @@ pub(super) fn read<'a>(list: &Field<'a>) -> Vec<Found<'a>> {
 
 fn unit(field: &Field<'_>) -> Option<Unit> {
     let section = Section::open(field, &KEYS).or_else(|| {
-        if matches!(field.node.kind, super::yaml::Kind::Nothing) {
+        if matches!(field.node.kind, Kind::Nothing) {
             field.error("expected a map of keys, found nothing");
         }
         None

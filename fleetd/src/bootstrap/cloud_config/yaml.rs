@@ -12,6 +12,9 @@ use super::finding::Findings;
 /// How deep lists and maps may lie in each other. A cloud-config needs six.
 const DEEPEST: usize = 16;
 
+/// How many items a list or map may have: what is done with them is not made for more.
+const MOST: usize = 4096;
+
 /// A value and the line where it begins.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -49,14 +52,17 @@ impl Kind {
     }
 }
 
-/// Reads the one document in `text`. `None` if there is none or it is no YAML, which is a finding then.
+/// Reads the one document in `text`, nothing if there is none. `None` if it is no YAML, which is a finding then.
 pub(super) fn read(text: &str, findings: &Findings) -> Option<Node> {
     let mut tree = Tree {
         parser: Parser::new_from_str(text),
         lines: text.lines().count().max(1),
     };
     match tree.document() {
-        Ok(node) => node,
+        Ok(node) => Some(node.unwrap_or(Node {
+            line: 1,
+            kind: Kind::Nothing,
+        })),
         Err(fault) => {
             let line = text.lines().nth(fault.line.saturating_sub(1)).unwrap_or_default();
             let blanks = line.len() - line.trim_start().len();
@@ -162,6 +168,7 @@ impl<'a> Tree<'a> {
         loop {
             match self.next()? {
                 (Event::SequenceEnd, _) => return Ok(Kind::List(items)),
+                (_, line) if items.len() >= MOST => return too_many(line),
                 (event, line) => items.push(self.node(event, line, depth + 1)?),
             }
         }
@@ -173,6 +180,9 @@ impl<'a> Tree<'a> {
             let (event, line) = self.next()?;
             if event == Event::MappingEnd {
                 return Ok(Kind::Map(entries));
+            }
+            if entries.len() >= MOST {
+                return too_many(line);
             }
             let key = match self.node(event, line, depth + 1)?.kind {
                 Kind::Text(key) => key,
@@ -186,4 +196,9 @@ impl<'a> Tree<'a> {
             entries.push(Entry { line, key, value });
         }
     }
+}
+
+fn too_many<T>(line: usize) -> Result<T, Fault> {
+    let message = format!("the list or map that this line is in has more than {MOST} items");
+    Err(Fault { line, message })
 }

@@ -165,15 +165,16 @@ impl State {
     }
 
     fn change(&mut self, program: &str, arguments: &[&str]) {
-        let mut put = |path: &str, text: &str| {
+        let files = &mut self.files;
+        let put = |files: &mut BTreeMap<PathBuf, File>, path: &str, text: &str| {
             let file = File::plain(path, text);
-            self.files.insert(file.path.clone(), file);
+            files.insert(file.path.clone(), file);
         };
         let last = arguments.last().copied().unwrap_or_default().to_owned();
         match (program, arguments) {
             ("hostnamectl", ["set-hostname", name]) => {
-                put("/etc/hostname", name);
-                put("/proc/sys/kernel/hostname", name);
+                put(files, "/etc/hostname", name);
+                put(files, "/proc/sys/kernel/hostname", name);
             }
             ("useradd" | "usermod", _) => {
                 let option = |name: &str| {
@@ -181,20 +182,20 @@ impl State {
                     arguments.get(at + 1).copied()
                 };
                 if let Some(hash) = option("--password") {
-                    put("/etc/shadow", &format!("{last}:{hash}:1::::::\n"));
+                    put(files, "/etc/shadow", &format!("{last}:{hash}:1::::::\n"));
                 }
                 let home = option("--home-dir").map_or_else(|| format!("/home/{last}"), str::to_owned);
                 self.users.entry(last).or_insert(home);
             }
             ("runuser", ["-u", _, "--", "sh", "-c", _, "sh", path, keys @ ..]) => {
-                let file = self.files.get(Path::new(path));
+                let file = files.get(Path::new(path));
                 let mut text =
                     file.map_or_else(String::new, |f| String::from_utf8(f.content.clone()).unwrap());
                 for key in keys {
                     text.push_str(key);
                     text.push('\n');
                 }
-                put(path, &text);
+                put(files, path, &text);
             }
             ("systemctl", ["enable", rest @ ..]) => {
                 let word = if rest.contains(&"--runtime") {

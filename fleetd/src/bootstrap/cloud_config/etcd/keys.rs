@@ -121,6 +121,8 @@ pub(in super::super) fn read<'a>(field: &Field<'a>, facts: &Facts) -> Wanted<'a>
         }
     }
     together(&section, &mut wanted);
+    let says = ["initial_cluster", "discovery", "discovery_srv"];
+    wanted.has_cluster = says.iter().any(|key| section.get(key).is_some());
     wanted
 }
 
@@ -147,9 +149,9 @@ fn own<'a>(key: &str, field: &Field<'a>, facts: &Facts, wanted: &mut Wanted<'a>)
                     .environment
                     .insert("ETCD_LOG_LEVEL".to_owned(), "debug".to_owned()),
             ),
-            ("force_new_cluster", Some(true)) => field.error(
-                "would throw the other members out at every start of etcd: take it out, and see docs/failure.md for a cluster that has lost its majority",
-            ),
+            ("force_new_cluster", Some(true)) => {
+                field.error("would throw the other members out at every start of etcd: take it out")
+            }
             _ => {}
         }
         return;

@@ -32,6 +32,8 @@ pub(super) struct Wanted<'a> {
     existing: Option<Field<'a>>,
     /// `proxy: on`.
     proxy: Option<Field<'a>>,
+    /// Something says which machines make the cluster, right or wrong.
+    has_cluster: bool,
     /// `peers` of the older section.
     peers: Option<At<'a, Vec<String>>>,
     listen_client: Option<At<'a, Vec<String>>>,

@@ -117,6 +117,8 @@ pub(in super::super) fn read<'a>(field: &Field<'a>, facts: &Facts) -> Wanted<'a>
     if let Some((field, name)) = text("name") {
         wanted.name = at(&field, Some(name));
     }
+    let says = ["peers", "peers_file", "discovery"];
+    wanted.has_cluster = says.iter().any(|key| section.get(key).is_some());
     let scheme = |secret: &str| {
         if section.get(secret).is_some() {
             "https"

@@ -32,10 +32,19 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
             drop_in,
         });
     }
+    if wanted.has_cluster
+        && wanted.existing.is_none()
+        && wanted.initial_cluster.is_none()
+        && wanted.peers.is_none()
+    {
+        // What is wrong with it has been said.
+        return None;
+    }
     let name = name(&wanted, facts)?;
     let mut environment = wanted.environment;
+    let is_tls = environment.contains_key("ETCD_PEER_CERT_FILE");
     let peer = peer_urls(
-        &name,
+        (&name, if is_tls { "https" } else { "http" }),
         wanted.initial_cluster.as_ref(),
         wanted.advertise_peer.as_ref(),
         field,
@@ -84,6 +93,11 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
         listen_peer.unwrap_or_else(|| listening(&peer)).join(","),
     );
     set("ETCD_INITIAL_ADVERTISE_PEER_URLS", peer.join(","));
+    if wanted.listen_client.is_none() {
+        field.notice(
+            "has no listen-client-urls: etcd answers on this machine only, at 127.0.0.1:2379 and 4001, and no gateway can use it",
+        );
+    }
     let listen = listen_client(wanted.listen_client.as_ref());
     let advertise = wanted.advertise_client.map(|a| a.value);
     let advertise = advertise.unwrap_or_else(|| advertised(&listen, &peer));
@@ -157,7 +171,7 @@ fn name(wanted: &Wanted<'_>, facts: &Facts) -> Option<String> {
 
 /// Where the other members reach this one.
 fn peer_urls(
-    name: &str,
+    (name, scheme): (&str, &str),
     cluster: Option<&At<'_, Vec<(String, String)>>>,
     advertised: Option<&At<'_, Vec<String>>>,
     field: &Field<'_>,
@@ -191,7 +205,7 @@ fn peer_urls(
                 );
                 return None;
             };
-            Some(vec![format!("http://{address}:2380")])
+            Some(vec![format!("{scheme}://{address}:2380")])
         }
     }
 }
@@ -237,7 +251,13 @@ fn listen_client(wanted: Option<&At<'_, Vec<String>>>) -> Vec<String> {
         let (_, host, port) = url::parts(url);
         port == "2379" && (is_any(host) || host == "127.0.0.1" || host == "localhost")
     };
-    if !urls.iter().any(answers) {
+    if let Some(url) = urls.iter().find(|url| answers(url)) {
+        if url.starts_with("https://") {
+            wanted.field.notice(
+                "fleetd reaches etcd by https only: coreos.fleet needs etcd_servers and etcd_cafile, and mostly etcd_certfile and etcd_keyfile",
+            );
+        }
+    } else {
         wanted
             .field
             .notice(format!("{LOCAL} is added: fleetd looks for etcd there"));
