@@ -199,8 +199,25 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Found a cluster on this machine: etcd and fleet (as root)
+    #[command(disable_help_flag = true)]
+    Init(OnThisMachine),
+    /// Make this machine one of a cluster that `init` founded (as root)
+    #[command(disable_help_flag = true)]
+    Join(OnThisMachine),
+    /// Take this machine out of its cluster: its units move, etcd does without it (as root)
+    #[command(disable_help_flag = true)]
+    Leave(OnThisMachine),
     /// Print the version
     Version,
+}
+
+/// For fleetd, which does it: fleetctl itself touches neither etcd nor systemd.
+#[derive(Debug, Args)]
+pub struct OnThisMachine {
+    /// See --help of the command
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    pub arguments: Vec<OsString>,
 }
 
 /// Units to bring into the cluster.

@@ -8,6 +8,7 @@ mod list_machines;
 mod list_unit_files;
 mod list_units;
 mod load;
+mod on_this_machine;
 mod recover;
 mod restart;
 mod send;
@@ -70,6 +71,9 @@ pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
         Command::ListUnitFiles { table, fields } => list_unit_files::run(&context, table, &fields).await,
         Command::ListMachines { table, fields } => list_machines::run(&context, table, &fields).await,
         Command::Recover { dry_run } => recover::run(&context, dry_run).await,
+        Command::Init(args) => on_this_machine::run("init", &args.arguments),
+        Command::Join(args) => on_this_machine::run("join", &args.arguments),
+        Command::Leave(args) => on_this_machine::run("leave", &args.arguments),
         Command::Version => version::run(printer),
     }
 }

@@ -1,20 +1,29 @@
-//! fleetd: `fleetd [--config PATH] [--version]`, its guard: `fleetd guard`, and etcd's gateway: `fleetd gateway`.
+//! fleetd: `fleetd [--config PATH]` is the daemon, `fleetd COMMAND` something that is done once.
 //!
 //! Exit codes: 0 stopped as told, 1 could not start or ended by a fault, 2 wrong usage.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use fleetd::bootstrap::system::ThisMachine;
+use fleetd::bootstrap::talk::{Talk, aloud};
 use fleetd::config::Config;
-use fleetd::{daemon, gateway, guard};
+use fleetd::{bootstrap, daemon, gateway, guard};
 use tracing_subscriber::EnvFilter;
 
 /// The cluster init daemon: registers this machine, has systemd run what is placed on it, and takes part in placing.
 ///
 /// Exit codes: 0 stopped as told, 1 could not start or ended by a fault, 2 wrong usage.
 #[derive(Debug, Parser)]
-#[command(name = "fleetd", version, disable_version_flag = true)]
+#[command(
+    name = "fleetd",
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true
+)]
+#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
 struct Arguments {
     /// The configuration file [default: /etc/fleet/fleet.conf, if there is one]
     #[arg(long, value_name = "PATH")]
@@ -22,37 +31,67 @@ struct Arguments {
     /// Print the version
     #[arg(long)]
     version: bool,
-    /// `version` does the same as --version; `guard` and `gateway` are what fleet-guard.service and
-    /// fleet-gateway.service run
-    #[arg(hide = true)]
-    word: Option<String>,
+    /// Without one: be the daemon
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Bootstrap(bootstrap::command::Arguments),
+    #[command(bin_name = "fleetctl init")]
+    Init(bootstrap::init::Init),
+    #[command(bin_name = "fleetctl join")]
+    Join(bootstrap::join::Join),
+    #[command(bin_name = "fleetctl leave")]
+    Leave(bootstrap::leave::Leave),
+    /// What fleet-guard.service runs
+    #[command(hide = true)]
+    Guard,
+    /// Have etcd answer on 127.0.0.1 of a machine that is none of its members: what fleet-gateway.service runs
+    Gateway {
+        /// The configuration file
+        #[arg(long, value_name = "PATH", default_value = gateway::DEFAULT_FILE)]
+        config: PathBuf,
+    },
+    /// The same as --version
+    #[command(hide = true)]
+    Version,
 }
 
 fn main() -> ExitCode {
     // Unit files written for fleet 1.0 say `-config`.
-    let arguments = std::env::args().map(|a| match a.as_str() {
-        "-config" | "-version" => format!("-{a}"),
-        _ => a.replacen("-config=", "--config=", usize::from(a.starts_with("-config="))),
+    let arguments = std::env::args_os().map(|a| match a.to_str() {
+        Some("-config" | "-version") => [OsStr::new("-"), &a].into_iter().collect(),
+        Some(text) if text.starts_with("-config=") => format!("-{text}").into(),
+        _ => a,
     });
     let arguments = Arguments::parse_from(arguments);
-    match (&arguments.word, arguments.version) {
-        (Some(word), false) if word == "guard" => {
+    match arguments.command {
+        Some(Command::Bootstrap(arguments)) => return finished(bootstrap::command::run(arguments)),
+        Some(Command::Init(arguments)) => {
+            let work = bootstrap::init::init(&arguments, &ThisMachine, Talk(&aloud));
+            return finished(said("init", work));
+        }
+        Some(Command::Join(arguments)) => {
+            let work = bootstrap::join::join(&arguments, &ThisMachine, Talk(&aloud));
+            return finished(said("join", work));
+        }
+        Some(Command::Leave(arguments)) => {
+            let work = bootstrap::leave::leave(&arguments, &ThisMachine, Talk(&aloud));
+            return finished(said("leave", work));
+        }
+        Some(Command::Guard) => {
             log(0);
             return ended(guard::process::main());
         }
-        (Some(word), false) if word == "gateway" => {
+        Some(Command::Gateway { config }) => {
             log(0);
-            return ended(gateway::process::main(arguments.config.as_deref()));
+            return ended(gateway::process::main(Some(&config)));
         }
-        (Some(word), _) if word != "version" => {
-            return fail(&format!("unexpected argument `{word}`: see fleetd --help"), 2);
-        }
-        (None, false) => {}
-        _ => {
-            use std::io::Write;
-            let _ = writeln!(std::io::stdout(), "fleetd version {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
-        }
+        Some(Command::Version) => return version(),
+        None if arguments.version => return version(),
+        None => {}
     }
     let config = match Config::load(arguments.config.as_deref(), &daemon::environment()) {
         Ok(config) => config,
@@ -62,12 +101,45 @@ fn main() -> ExitCode {
     ended(daemon::run(config))
 }
 
-fn ended<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn version() -> ExitCode {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "fleetd version {}", env!("CARGO_PKG_VERSION"));
+    ExitCode::SUCCESS
+}
+
+/// Of a command, which says on its own what it did and what it could not.
+fn finished(work: impl Future<Output = u8>) -> ExitCode {
+    match runtime() {
+        Ok(runtime) => ExitCode::from(runtime.block_on(work)),
+        Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+/// What `fleetctl VERB` had fleetd do: what came of it goes to stdout, what stood in the way to stderr.
+async fn said<E: std::fmt::Display>(verb: &str, work: impl Future<Output = Result<String, E>>) -> u8 {
+    use std::io::Write;
+    match work.await {
+        Ok(text) => {
+            let _ = writeln!(std::io::stdout(), "{text}");
+            0
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "fleetctl {verb}: {error}");
+            1
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build();
-    let ended = match runtime {
+        .build()
+}
+
+/// Of the daemons.
+fn ended<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
+    let ended = match runtime() {
         Ok(runtime) => runtime.block_on(work).map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };

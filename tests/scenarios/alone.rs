@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lab::host_etcd;
 use lab::wait::{Seen, seen, wait_until};
 
 /// Tells several of one process apart.
@@ -91,7 +92,7 @@ impl Alone {
     }
 
     fn etcdctl(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = Command::new("etcdctl");
+        let mut command = Command::new(host_etcd::directory()?.join("etcdctl"));
         command
             .env("ETCDCTL_API", "3")
             .args(["--endpoints", &self.address])
@@ -130,14 +131,12 @@ impl Drop for Alone {
 }
 
 fn run(arguments: &[OsString]) -> Result<Child> {
-    let mut command = Command::new("etcd");
+    let mut command = Command::new(host_etcd::directory()?.join("etcd"));
     command
         .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    command
-        .spawn()
-        .context("cannot run etcd: apt-get install etcd-server")
+    command.spawn().context("cannot run etcd")
 }
 
 fn free_port() -> Result<u16> {

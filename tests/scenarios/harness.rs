@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
-use lab::cluster::{Cluster, Options};
+use lab::cluster::{Base, Cluster, Options};
 use lab::fleet::Fleet;
 use lab::network::Index;
 use lab::printer::Printer;
@@ -122,15 +122,25 @@ fn is_asked_for(name: &str, arguments: &Arguments) -> bool {
 
 /// What takes long and is done once.
 fn prepare<'a>(
-    mut scenarios: impl Iterator<Item = &'a Scenario>,
+    scenarios: impl Iterator<Item = &'a Scenario>,
     stage: &Mutex<Stage>,
     printer: &Printer,
 ) -> Result<()> {
     host::prepare(printer)?;
-    image::ensure(printer)?;
-    if scenarios.any(|scenario| scenario.needs.fleet) {
-        stage.lock().unwrap_or_else(PoisonError::into_inner).fleet = Some(Fleet::build(printer)?);
+    let scenarios: Vec<&Scenario> = scenarios.collect();
+    let of_the_lab = |scenario: &&Scenario| scenario.needs.base == Base::Lab;
+    if scenarios.iter().any(of_the_lab) {
+        image::ensure(printer)?;
     }
+    if !scenarios.iter().any(|scenario| scenario.needs.fleet) {
+        return Ok(());
+    }
+    let mut fleet = Fleet::build(printer)?;
+    if !scenarios.iter().all(of_the_lab) {
+        fleet = fleet.packaged(printer)?;
+        image::plain::installed(fleet.package()?, printer)?;
+    }
+    stage.lock().unwrap_or_else(PoisonError::into_inner).fleet = Some(fleet);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod alone;
 mod containers;
 mod errors;
 mod faults;
+mod forming;
 mod harness;
 mod job;
 mod keeps;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         job::scenarios(),
         keeps::scenarios(),
         leaving::scenarios(),
+        forming::scenarios(),
         proofs::scenarios(),
     ];
     harness::run(themes.concat())

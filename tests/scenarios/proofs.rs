@@ -15,7 +15,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         fresh(
             "proofs::an_outage_of_a_single_etcd_3_4_touches_no_unit",
             Options {
-                etcd: host_etcd(),
+                etcd: Etcd::Host,
                 members: 1,
                 ..machines(3)
             },
@@ -94,13 +94,5 @@ fn machines(count: usize) -> Options {
         machines: count,
         zones: ["a", "b", "a"].map(str::to_owned).into(),
         ..Options::default()
-    }
-}
-
-/// The host's etcd if it has one; else the image's, alone all the same.
-fn host_etcd() -> Etcd {
-    match std::path::Path::new("/usr/bin/etcd").exists() {
-        true => Etcd::Host,
-        false => Etcd::Image,
     }
 }

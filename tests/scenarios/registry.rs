@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use fleetd::registry::contract::{self, Compact, Subject};
 use fleetd::registry::etcd::{EtcdConfig, EtcdRegistry};
 use lab::cluster::Options;
+use lab::host_etcd;
 
 use crate::alone::Alone;
 use crate::harness::{Scenario, shared};
@@ -58,7 +59,7 @@ fn hold(servers: &[String]) -> Result<()> {
         let compact: Compact = Arc::new(move |revision| {
             let endpoint = endpoint.clone();
             Box::pin(async move {
-                let status = Command::new("etcdctl")
+                let status = Command::new(host_etcd::directory()?.join("etcdctl"))
                     .env("ETCDCTL_API", "3")
                     .args(["--endpoints", &endpoint, "compact", &revision.to_string()])
                     .stdout(Stdio::null())

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::cluster::{Cluster, Etcd, Options};
+use crate::cluster::{Base, Cluster, Etcd, Options};
 use crate::fleet::Fleet;
 use crate::machine::Machine;
 use crate::network::Index;
+use crate::package::Package;
 use crate::printer::Printer;
 use crate::prove::soak::{self, Soak};
 use crate::prove::{self, Request, Settings};
@@ -28,7 +29,13 @@ enum Verb {
     /// Bring a cluster up, run the main job on it step by step, and leave it up to play with
     Demo(Shape),
     /// Bring a cluster up
-    Up(Shape),
+    Up {
+        #[command(flatten)]
+        shape: Shape,
+        /// Bare Debian machines with our package on them and nothing set up: `fleetctl init` is up to you
+        #[arg(long, conflicts_with_all = ["no_fleet", "zones"])]
+        plain: bool,
+    },
     /// Measure how long a user waits, on clusters of its own
     Bench {
         /// What to measure; everything if nothing is named
@@ -38,6 +45,12 @@ enum Verb {
     Prove(ProveArgs),
     /// Change things and break things at random for a while; nothing may be lost, nothing may grow
     Soak(SoakArgs),
+    /// Build the Debian package; its path is printed
+    Deb {
+        /// Its version, if not the project's
+        #[arg(long, value_name = "VERSION")]
+        deb_version: Option<String>,
+    },
     /// List the machines, and how they are
     Ps,
     /// Run a command in a machine
@@ -182,7 +195,8 @@ impl Verb {
     fn act(self, printer: &Printer) -> Result<ExitCode> {
         match self {
             Self::Demo(shape) => demo::run(shape.options(), printer)?,
-            Self::Up(shape) => up(shape.options(), printer)?,
+            Self::Up { shape, plain: false } => up(shape.options(), printer)?,
+            Self::Up { shape, plain: true } => up(Options::package(shape.machines), printer)?,
             Self::Bench { what } => {
                 host::prepare(printer)?;
                 bench::run(&what, printer)?;
@@ -214,6 +228,10 @@ impl Verb {
             Self::Down => {
                 let cluster = Cluster::open(Index::DEMO)?;
                 printer.step("take the cluster down", |_| cluster.down())?;
+            }
+            Self::Deb { deb_version } => {
+                let package = Package::build(deb_version.as_deref(), printer)?;
+                printer.result(&package.path().display().to_string());
             }
             Self::Ps => printer.result(&show::machines(&Cluster::open(Index::DEMO)?)),
             Self::Heal { machine: None } => {
@@ -323,10 +341,10 @@ fn up(options: Options, printer: &Printer) -> Result<()> {
 pub(crate) fn start(options: Options, printer: &Printer) -> Result<Cluster> {
     Cluster::require_none(Index::DEMO)?;
     host::prepare(printer)?;
-    let fleet = if options.fleet {
-        Some(Fleet::build(printer)?)
-    } else {
-        None
+    let fleet = match (options.fleet, options.base) {
+        (false, _) => None,
+        (true, Base::Lab) => Some(Fleet::build(printer)?),
+        (true, _) => Some(Fleet::default().packaged(printer)?),
     };
     Cluster::demo(options, fleet.as_ref(), printer)
 }

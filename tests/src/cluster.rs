@@ -7,7 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -45,6 +45,21 @@ pub struct Options {
     /// How many machines have an etcd of their own, the first ones; the others have a gateway.
     #[serde(default = "three")]
     pub members: usize,
+    /// What the machines come as.
+    #[serde(default)]
+    pub base: Base,
+}
+
+/// What machines come as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Base {
+    /// With etcd, containers and fleet, all set up by the lab.
+    #[default]
+    Lab,
+    /// As a hoster hands them out: a bare Debian with an address, no more. apt can install our package without a network.
+    Bare,
+    /// The same, with our package installed and nothing set up.
+    Package,
 }
 
 /// Which etcd the members run.
@@ -72,6 +87,22 @@ fn three() -> usize {
     3
 }
 
+impl Base {
+    /// The read-only trees below the machines' disks, topmost first.
+    fn trees(self, fleet: Option<&Fleet>, printer: &Printer) -> Result<Vec<PathBuf>> {
+        let package = || {
+            fleet
+                .context("bare machines need fleet's package")
+                .and_then(Fleet::package)
+        };
+        match self {
+            Self::Lab => Ok(vec![image::ensure(printer)?]),
+            Self::Bare => image::plain::bare(package()?, printer),
+            Self::Package => image::plain::installed(package()?, printer),
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -82,14 +113,27 @@ impl Default for Options {
             fleet_conf: Vec::new(),
             etcd: Etcd::default(),
             members: three(),
+            base: Base::default(),
         }
     }
 }
 
 impl Options {
-    /// How many machines have an etcd of their own.
+    /// How many machines have an etcd that the lab set up.
     pub fn members(&self) -> usize {
-        self.members.min(self.machines)
+        match self.base {
+            Base::Lab => self.members.min(self.machines),
+            Base::Bare | Base::Package => 0,
+        }
+    }
+
+    /// Bare machines with our package.
+    pub fn package(machines: usize) -> Self {
+        Self {
+            machines,
+            base: Base::Package,
+            ..Self::default()
+        }
     }
 }
 
@@ -170,11 +214,11 @@ impl Cluster {
             options.fleet == fleet.is_some(),
             "fleet was asked for but not built, or the other way round"
         );
-        let image = image::ensure(printer)?;
+        let trees = options.base.trees(fleet, printer)?;
         // What an earlier run left under this index.
         clean::wipe(index)?;
         let cluster = Self::assemble(index, options)?;
-        let made = cluster.set_up(&image, fleet, printer);
+        let made = cluster.set_up(&trees, fleet, printer);
         if made.is_err() {
             // The reason is worth more than what the tidying says.
             let _ = clean::wipe(index);
@@ -182,7 +226,7 @@ impl Cluster {
         made.map(|()| cluster)
     }
 
-    fn set_up(&self, image: &std::path::Path, fleet: Option<&Fleet>, printer: &Printer) -> Result<()> {
+    fn set_up(&self, trees: &[PathBuf], fleet: Option<&Fleet>, printer: &Printer) -> Result<()> {
         let count = self.machines.len();
         // Files that services of other users must read are made here, whatever the caller's umask.
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
@@ -195,16 +239,21 @@ impl Cluster {
             network::create_bridge(self.index)?;
             let shared = home(self.index).join("layer");
             layer::write_shared(&shared, self.index, &self.options, fleet)?;
+            let layers: Vec<&Path> = std::iter::once(&shared)
+                .chain(trees)
+                .map(PathBuf::as_path)
+                .collect();
             for machine in &self.machines {
-                machine.create_disk(&[&shared, image])?;
+                machine.create_disk(&layers)?;
                 layer::write_own(&machine.root(), self.index, machine.number(), &self.options)?;
             }
             Ok(())
         })?;
-        printer.step(
-            format!("boot {count} machines, etcd on {}", self.members().count()),
-            |_| self.boot_all(),
-        )?;
+        let what = match self.members().count() {
+            0 => format!("boot {count} machines"),
+            members => format!("boot {count} machines, etcd on {members}"),
+        };
+        printer.step(what, |_| self.boot_all())?;
         // Last: a cluster that was interrupted on its way up is none, and the next one takes its place.
         layer::write(
             &state_file(self.index),
@@ -216,6 +265,23 @@ impl Cluster {
     pub fn boot_all(&self) -> Result<()> {
         let off = self.machines.iter().filter(|machine| !machine.is_running());
         let booting: Vec<_> = off.map(Machine::power_on).collect::<Result<_>>()?;
+        booting.into_iter().try_for_each(|boot| boot.wait().map(drop))
+    }
+
+    /// Hands machines out anew, with empty disks, and boots them.
+    pub fn renew(&self, numbers: &[usize]) -> Result<()> {
+        let machines: Vec<&Machine> = numbers.iter().map(|n| self.machine(*n)).collect::<Result<_>>()?;
+        // All at once: none has time to miss the others.
+        for machine in &machines {
+            machine.cut_power()?;
+        }
+        let mut booting = Vec::new();
+        for machine in machines {
+            machine.clear()?;
+            machine.empty_disk()?;
+            layer::write_own(&machine.root(), self.index, machine.number(), &self.options)?;
+            booting.push(machine.power_on()?);
+        }
         booting.into_iter().try_for_each(|boot| boot.wait().map(drop))
     }
 
@@ -234,7 +300,7 @@ impl Cluster {
         &self.machines
     }
 
-    /// Numbers of the machines that have an etcd of their own; the others have a gateway.
+    /// Numbers of the machines on which the lab set up an etcd; the others have a gateway.
     pub fn members(&self) -> RangeInclusive<usize> {
         1..=self.options.members()
     }

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::layer;
+use crate::package::Package;
 use crate::printer::Printer;
 
 /// The unit files that the project ships, and what wants them at boot, if anything does.
@@ -18,46 +19,43 @@ const UNITS: [(&str, Option<&str>); 3] = [
 
 const BINARIES: [&str; 2] = ["fleetd", "fleetctl"];
 
-/// fleet, built.
-#[derive(Debug, Clone)]
+/// fleet, built; as much of it as is needed.
+#[derive(Debug, Clone, Default)]
 pub struct Fleet {
-    binaries: PathBuf,
+    binaries: Option<PathBuf>,
+    package: Option<Package>,
 }
 
 impl Fleet {
-    /// Builds the release binaries with the cargo that runs us, or the one in PATH.
+    /// Builds the release binaries, for machines that the lab sets up.
     pub fn build(printer: &Printer) -> Result<Self> {
-        printer.step("build fleetd and fleetctl", |step| {
-            step.busy_with("cargo build --release");
-            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut command = Command::new(cargo);
-            command
-                .args([
-                    "build",
-                    "--release",
-                    "--quiet",
-                    "--message-format=json-render-diagnostics",
-                ])
-                .args(BINARIES.iter().flat_map(|package| ["--package", package]))
-                .current_dir(workspace());
-            let messages = crate::host::output(command)?;
-            let executables: Vec<PathBuf> = messages.lines().filter_map(executable).collect();
-            let binaries = executables
-                .first()
-                .and_then(|path| path.parent())
-                .context("cargo built no binary")?;
-            Ok(Self {
-                binaries: binaries.to_owned(),
-            })
+        Ok(Self {
+            binaries: Some(compile(printer)?),
+            package: None,
         })
+    }
+
+    /// Builds the Debian package too, for machines that get fleet as a user gets it.
+    pub fn packaged(self, printer: &Printer) -> Result<Self> {
+        let package = Package::build(None, printer)?;
+        Ok(Self {
+            package: Some(package),
+            ..self
+        })
+    }
+
+    /// The Debian package.
+    pub fn package(&self) -> Result<&Package> {
+        self.package.as_ref().context("the Debian package was not built")
     }
 
     /// Puts it where a package would.
     pub fn install(&self, root: &Path) -> Result<()> {
+        let binaries = self.binaries.as_ref().context("the binaries were not built")?;
         for name in BINARIES {
             let target = root.join("usr/bin").join(name);
             layer::write(&target, "")?;
-            fs::copy(self.binaries.join(name), &target).with_context(|| format!("cannot install {name}"))?;
+            fs::copy(binaries.join(name), &target).with_context(|| format!("cannot install {name}"))?;
         }
         for (unit, target) in UNITS {
             let shipped = workspace().join("fleetd/dist").join(unit);
@@ -75,6 +73,28 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// Builds the release binaries with the cargo that runs us, or the one in PATH; the directory that they are in.
+pub fn compile(printer: &Printer) -> Result<PathBuf> {
+    printer.step("build fleetd and fleetctl", |step| {
+        step.busy_with("cargo build --release");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command
+            .args([
+                "build",
+                "--release",
+                "--quiet",
+                "--message-format=json-render-diagnostics",
+            ])
+            .args(BINARIES.iter().flat_map(|package| ["--package", package]))
+            .current_dir(workspace());
+        let messages = crate::host::output(command)?;
+        let first = messages.lines().find_map(executable);
+        let binaries = first.as_deref().and_then(Path::parent);
+        Ok(binaries.context("cargo built no binary")?.to_owned())
+    })
 }
 
 /// The top of the source tree.

@@ -22,14 +22,19 @@ pub fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<String> {
     stream
         .read_to_string(&mut answer)
         .with_context(|| format!("{}: the answer broke off", asking()))?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .with_context(|| format!("{}: not HTTP", asking()))?;
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
+    let (status, body) = read(&answer).with_context(asking)?;
+    if status != 200 {
         bail!("{} answered {status}", asking());
     }
-    Ok(body.to_owned())
+    Ok(body)
+}
+
+/// The status and the body of an answer that is all there.
+pub fn read(answer: &str) -> Result<(u16, String)> {
+    let (head, body) = answer.split_once("\r\n\r\n").context("not HTTP")?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.with_context(|| format!("not HTTP: {head:?}"))?;
+    Ok((status, body.to_owned()))
 }
 
 /// Sends a request with a JSON body over a unix socket; the status and the body of the answer.
@@ -48,14 +53,7 @@ pub fn ask(socket: &Path, method: &str, path: &str, body: &str, limit: Duration)
     stream
         .read_to_string(&mut answer)
         .with_context(|| format!("{}: the answer broke off", asking()))?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .with_context(|| format!("{}: not HTTP", asking()))?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((
-        status.with_context(|| format!("{} answered {head:?}", asking()))?,
-        body.to_owned(),
-    ))
+    read(&answer).with_context(asking)
 }
 
 #[cfg(test)]
@@ -87,6 +85,7 @@ mod tests {
                 .to_string()
                 .contains("404")
         );
-        assert!(answered("what?").unwrap_err().to_string().contains("not HTTP"));
+        let error = answered("what?").unwrap_err();
+        assert!(format!("{error:#}").ends_with("not HTTP"), "{error:#}");
     }
 }

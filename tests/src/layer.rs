@@ -9,8 +9,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::cluster::{Etcd, Options};
+use crate::cluster::{Base, Etcd, Options};
 use crate::fleet::Fleet;
+use crate::host_etcd;
 use crate::network::Index;
 
 const UNITS: &str = "usr/lib/systemd/system";
@@ -21,11 +22,13 @@ const COMPACTION: &str = "5m";
 /// etcd refuses writes beyond this many bytes.
 const QUOTA: u64 = 512 << 20;
 
-const FILES: [(&str, &str); 6] = [
-    (
-        "usr/lib/systemd/system/lab-network.service",
-        include_str!("../machine/lab-network.service"),
-    ),
+/// The one thing that a bare machine has from the lab: its address.
+const NETWORK: (&str, &str) = (
+    "usr/lib/systemd/system/lab-network.service",
+    include_str!("../machine/lab-network.service"),
+);
+
+const FILES: [(&str, &str); 5] = [
     (
         "usr/lib/systemd/system/lab-images.service",
         include_str!("../machine/lab-images.service"),
@@ -60,10 +63,14 @@ pub fn machine_id(number: usize) -> String {
 
 /// Writes the layer that all machines of the cluster share.
 pub fn write_shared(layer: &Path, index: Index, options: &Options, fleet: Option<&Fleet>) -> Result<()> {
+    write(&layer.join(NETWORK.0), NETWORK.1)?;
+    enable(layer, "lab-network.service", "sysinit.target")?;
+    if options.base != Base::Lab {
+        return Ok(());
+    }
     for (path, content) in FILES {
         write(&layer.join(path), content)?;
     }
-    enable(layer, "lab-network.service", "sysinit.target")?;
     if options.images {
         enable(layer, "lab-images.service", "multi-user.target")?;
     }
@@ -84,11 +91,11 @@ pub fn write_shared(layer: &Path, index: Index, options: &Options, fleet: Option
 
 /// Puts the host's etcd over the image's: what faults do to one version they do to the other.
 fn host_etcd(layer: &Path) -> Result<()> {
-    for program in ["usr/bin/etcd", "usr/bin/etcdctl"] {
-        let (from, to) = (Path::new("/").join(program), layer.join(program));
+    let programs = host_etcd::directory()?;
+    for program in ["etcd", "etcdctl"] {
+        let (from, to) = (programs.join(program), layer.join("usr/bin").join(program));
         write(&to, "")?;
-        fs::copy(&from, &to)
-            .with_context(|| format!("no {}: apt-get install etcd-server etcd-client", from.display()))?;
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     Ok(())
 }
@@ -100,6 +107,10 @@ pub fn write_own(root: &Path, index: Index, number: usize, options: &Options) ->
     write(&root.join("etc/hostname"), &format!("{}\n", hostname(number)))?;
     let network = format!("ADDRESS={address}\nGATEWAY={}\n", index.host_address());
     write(&root.join("etc/lab/network"), &network)?;
+    if options.base != Base::Lab {
+        let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {}\n", hostname(number));
+        return write(&root.join("etc/hosts"), &hosts);
+    }
     write_etcd(root, index, number, options)?;
     write(
         &root.join("etc/fleet/fleet.conf"),

@@ -9,7 +9,7 @@
 //! * [`printer`]: the one place that prints: steps, progress, results;
 //! * [`host`]: what this host must offer, and running its commands with errors that say what to do;
 //! * [`wait`]: waiting for what cannot announce itself, and saying what was seen last when it does not come;
-//! * [`image`]: the Debian tree that every machine shares, built once and cached;
+//! * [`image`]: the Debian trees that machines share, built once and cached;
 //! * [`layer`]: what the lab adds to it for one cluster: small units, settings, fleet itself;
 //! * [`network`]: names and addresses, the bridge;
 //! * [`cgroup`], [`process`]: a machine's processes as the host sees them;
@@ -17,7 +17,8 @@
 //! * [`cluster`]: n machines, etcd over them, where they are remembered;
 //! * [`etcd`]: what the cluster's store says about itself;
 //! * [`http`]: asking a service in a machine from the host;
-//! * [`fleet`]: building fleet, and handing it to a cluster;
+//! * [`fleet`], [`package`]: building fleet, and handing it to a cluster;
+//! * [`forming`]: making a cluster of bare machines with fleet's own commands;
 //! * [`clean`]: taking away whatever a crashed run left;
 //! * [`prove`]: faults on clusters, and whether what ran kept running, in figures;
 //! * [`cli`], [`demo`], [`show`]: `cargo lab`.
@@ -35,13 +36,16 @@ pub mod demo;
 pub mod etcd;
 pub mod fleet;
 pub mod fleetctl;
+pub mod forming;
 pub mod host;
+pub mod host_etcd;
 pub mod http;
 pub mod image;
 pub mod job;
 pub mod layer;
 pub mod machine;
 pub mod network;
+pub mod package;
 pub mod printer;
 pub mod process;
 pub mod prove;

@@ -31,6 +31,12 @@ pub use exec::Output;
 /// How long the end of a machine may take once its PID 1 is killed.
 const END: Duration = Duration::from_secs(10);
 
+/// What runs containers, where it is there, and where it stores them: an overlay cannot lie on an overlay.
+const CONTAINERS: [(&str, &str); 2] = [
+    ("usr/bin/dockerd", "/var/lib/docker"),
+    ("usr/bin/podman", "/var/lib/containers"),
+];
+
 /// A machine, running or not.
 #[derive(Debug)]
 pub struct Machine {
@@ -91,15 +97,23 @@ impl Machine {
 
     /// Makes its disk: an overlay over the read-only layers, topmost first.
     pub fn create_disk(&self, layers: &[&Path]) -> Result<()> {
+        let lower: Vec<String> = layers.iter().map(|layer| layer.display().to_string()).collect();
+        layer::write(&self.directory.join("layers"), &lower.join(":"))?;
+        self.empty_disk()
+    }
+
+    /// Replaces its disk by an empty one over the same layers, also the first time. The machine must be off.
+    pub fn empty_disk(&self) -> Result<()> {
+        ensure!(!self.is_running(), "machine {} is running", self.number);
+        let lower = fs::read_to_string(self.directory.join("layers")).context("its layers are not known")?;
         let [upper, work] = ["disk", "work"].map(|name| self.directory.join(name));
         let root = self.root();
-        for directory in [&upper, &work, &root] {
+        for directory in [&root, &upper, &work] {
+            host::remove_tree(directory)?;
             fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         }
-        let lower: Vec<String> = layers.iter().map(|layer| layer.display().to_string()).collect();
         let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            lower.join(":"),
+            "lowerdir={lower},upperdir={},workdir={}",
             upper.display(),
             work.display()
         );
@@ -164,11 +178,13 @@ impl Machine {
                 "--capability=all",
                 "--system-call-filter=@keyring bpf @privileged",
             ])
-            .args([
-                "--bind-ro=/sys/module",
-                "--tmpfs=/var/lib/docker",
-                "--tmpfs=/var/lib/containers",
-            ])
+            .arg("--bind-ro=/sys/module")
+            .args(
+                CONTAINERS
+                    .iter()
+                    .filter(|(program, _)| self.root().join(program).exists())
+                    .map(|(_, storage)| format!("--tmpfs={storage}")),
+            )
             .arg(format!("--machine={}", self.index.machine(self.number)))
             .arg(format!("--hostname={}", self.hostname()))
             .arg(format!("--network-bridge={}", self.index.bridge()))
@@ -225,7 +241,7 @@ impl Machine {
     }
 
     /// Ends whatever runs in its name and takes away what an end that was not orderly leaves on the host.
-    fn clear(&self) -> Result<()> {
+    pub(crate) fn clear(&self) -> Result<()> {
         self.cut_power()?;
         // Its supervisor sees the end and tidies up; one that does not gets no second chance.
         if self.wait_end(Duration::from_secs(2)).is_err() {

@@ -15,7 +15,7 @@
 mod combine;
 mod error;
 mod read;
-mod suggest;
+pub mod suggest;
 mod validate;
 mod values;
 mod warn;

@@ -7,5 +7,21 @@
 //!
 //! All that touches the machine goes through [`system::System`], whose twin is a machine in memory.
 
+pub mod apply;
+pub mod cloud_config;
+pub mod command;
 pub mod etcd;
+pub mod facts;
+pub mod fleet;
+pub mod init;
+pub mod join;
+pub mod leave;
+pub mod pki;
+pub mod plan;
+pub mod settings;
+pub mod standing;
+pub mod step;
 pub mod system;
+pub mod talk;
+pub mod this;
+pub mod token;

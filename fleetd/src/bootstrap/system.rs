@@ -1,5 +1,8 @@
 //! The machine that is being set up: its files and the programs that are run on it.
 
+#[cfg(test)]
+pub mod memory;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -14,7 +17,7 @@ pub enum SystemError {
     /// A file, with what was to be done to it.
     #[error("cannot {what} {path}: {error}")]
     File {
-        /// `read`, `write`, `remove`.
+        /// `read`, `write`, `remove`, `look for`.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -91,12 +94,24 @@ pub trait System: Send + Sync {
     /// If there is one that cannot be read.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, SystemError>;
 
+    /// Whether there is a file or a directory.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    fn is_there(&self, path: &Path) -> Result<bool, SystemError>;
+
     /// Makes a file what it is to be, at once and to last: after a power cut there is the old one or the new one.
     /// Says whether anything had to be changed.
     ///
     /// # Errors
     /// If it cannot be written, or its owner is not known.
     fn write(&self, file: &File) -> Result<bool, SystemError>;
+
+    /// Whether a file is what it is to be: content, permissions and owner. An owner who is not known yet owns nothing.
+    ///
+    /// # Errors
+    /// If there is one that cannot be read.
+    fn holds(&self, file: &File) -> Result<bool, SystemError>;
 
     /// Removes a file, or a directory with all in it. Says whether there was one.
     ///
@@ -147,17 +162,34 @@ impl System for ThisMachine {
         }
     }
 
+    fn is_there(&self, path: &Path) -> Result<bool, SystemError> {
+        path.try_exists().map_err(file_error("look for", path))
+    }
+
     fn write(&self, file: &File) -> Result<bool, SystemError> {
-        let path = &file.path;
         let (uid, gid) = ids(file)?;
-        let is_so = fs::metadata(path).is_ok_and(|m| {
-            m.mode() & 0o7777 == file.mode && m.uid() == uid.as_raw() && m.gid() == gid.as_raw()
-        });
-        if is_so && self.read(path)?.is_some_and(|content| content == file.content) {
+        if self.holds(file)? {
             return Ok(false);
         }
-        replace(file, uid, gid).map_err(file_error("write", path))?;
+        replace(file, uid, gid).map_err(file_error("write", &file.path))?;
         Ok(true)
+    }
+
+    fn holds(&self, file: &File) -> Result<bool, SystemError> {
+        let Ok((uid, gid)) = ids(file) else {
+            return Ok(false);
+        };
+        // A link is never what a file is to be: a masked unit is one to /dev/null.
+        let is_so = fs::symlink_metadata(&file.path).is_ok_and(|m| {
+            m.is_file()
+                && m.mode() & 0o7777 == file.mode
+                && m.uid() == uid.as_raw()
+                && m.gid() == gid.as_raw()
+        });
+        Ok(is_so
+            && self
+                .read(&file.path)?
+                .is_some_and(|content| content == file.content))
     }
 
     fn remove(&self, path: &Path) -> Result<bool, SystemError> {
@@ -171,13 +203,14 @@ impl System for ThisMachine {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
-        let output = Command::new(program)
-            .args(arguments)
-            .output()
-            .map_err(|error| SystemError::Unrunnable {
-                program: program.to_owned(),
-                error,
-            })?;
+        let output =
+            Command::new(program)
+                .args(arguments)
+                .output()
+                .map_err(|error| SystemError::Unrunnable {
+                    program: program.to_owned(),
+                    error,
+                })?;
         Ok(Ended {
             success: output.status.success(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -195,7 +228,9 @@ fn ids(file: &File) -> Result<(Uid, Gid), SystemError> {
     let uid = found.as_ref().map(|u| u.uid);
     let uid = uid.or_else(|| user.parse().ok().map(Uid::from_raw));
     let gid = match group {
-        None => found.map(|u| u.gid).or_else(|| uid.map(|u| Gid::from_raw(u.as_raw()))),
+        None => found
+            .map(|u| u.gid)
+            .or_else(|| uid.map(|u| Gid::from_raw(u.as_raw()))),
         Some(group) => {
             let found = Group::from_name(group).ok().flatten();
             found
@@ -211,7 +246,7 @@ fn ids(file: &File) -> Result<(Uid, Gid), SystemError> {
 
 /// By a new file that takes the old one's place once it is on the disk.
 fn replace(file: &File, uid: Uid, gid: Gid) -> io::Result<()> {
-    let directory = file.path.parent().unwrap_or(Path::new("/"));
+    let directory = file.path.parent().unwrap_or_else(|| Path::new("/"));
     fs::create_dir_all(directory)?;
     let name = file.path.file_name().unwrap_or_default().to_string_lossy();
     let new = directory.join(format!(".{name}.new"));
@@ -237,4 +272,35 @@ fn replace(file: &File, uid: Uid, gid: Gid) -> io::Result<()> {
         return written;
     }
     fs::File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_once_and_put_right_when_it_is_not_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = File {
+            owner: format!("{}:{}", nix::unistd::geteuid(), nix::unistd::getegid()),
+            mode: 0o640,
+            ..File::plain(directory.path().join("a/b/c"), "text\n")
+        };
+        assert!(!ThisMachine.holds(&file).unwrap());
+        assert!(ThisMachine.write(&file).unwrap());
+        assert!(ThisMachine.holds(&file).unwrap());
+        assert!(!ThisMachine.write(&file).unwrap());
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(ThisMachine.write(&file).unwrap());
+        // As a masked unit is: the link is what is replaced, not what it leads to.
+        let target = directory.path().join("target");
+        fs::write(&target, "text\n").unwrap();
+        fs::remove_file(&file.path).unwrap();
+        std::os::unix::fs::symlink(&target, &file.path).unwrap();
+        assert!(ThisMachine.write(&file).unwrap());
+        assert!(fs::symlink_metadata(&file.path).unwrap().is_file());
+        assert!(ThisMachine.remove(&file.path).unwrap());
+        assert!(!ThisMachine.remove(&file.path).unwrap());
+        assert_eq!(fs::read_to_string(target).unwrap(), "text\n");
+    }
 }

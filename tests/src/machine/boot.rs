@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Machine;
 use crate::host;
+use crate::wait::{seen, wait_until};
 
 /// A machine starts in a second or two; a loaded host may need a while longer.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -73,6 +74,17 @@ impl<'a> Boot<'a> {
                 );
             }
         }
+    }
+
+    /// Waits only until one can log in, as a person does who does not know what else is still starting.
+    pub fn wait_shell(self) -> Result<Duration> {
+        let number = self.machine.number;
+        wait_until(&format!("a shell in machine {number}"), DEADLINE, || {
+            let ready = ["systemctl", "is-active", "sysinit.target", "dbus.socket"];
+            let answer = self.machine.exec(&ready)?;
+            seen(answer.success(), || answer.stdout.clone())
+        })?;
+        Ok(self.started.elapsed())
     }
 
     fn last_words(&self) -> String {

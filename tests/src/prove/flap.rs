@@ -11,6 +11,7 @@ use super::usage::{self, Usage};
 use crate::cluster::Cluster;
 use crate::machine::Machine;
 use crate::printer::Printer;
+use crate::wait::{seen, wait_until};
 
 /// What etcd may have to write for each unit that flaps, at the utmost: one state a second.
 const WRITES: f64 = 1.0;
@@ -18,9 +19,16 @@ const WRITES: f64 = 1.0;
 /// Ordinary units that are started meanwhile, each by systemd and by fleet.
 const STARTS: usize = 3;
 
+/// They crash while there is this file.
+const FLAG: &str = "/run/flap";
+
 const FLAPS: [[&str; 3]; 4] = [
     ["Unit", "StartLimitIntervalSec", "0"],
-    ["Service", "ExecStart", "/bin/false"],
+    [
+        "Service",
+        "ExecStart",
+        "/bin/sh -c '[ -e /run/flap ] || exec sleep infinity; exit 1'",
+    ],
     ["Service", "Restart", "always"],
     ["Service", "RestartSec", "100ms"],
 ];
@@ -30,13 +38,26 @@ pub fn flapping(cluster: &Cluster, settings: &Settings, printer: &Printer) -> Re
     let mut report = Report::default();
     let units = settings.flapping;
     cluster.wait_for_machines(1, cluster.machines().len())?;
-    printer.step(format!("{units} units begin to crash every 100 ms"), |step| {
+    printer.step(format!("start {units} units"), |step| {
         step.parts(units as u64);
         for number in 1..=units {
             let unit = format!("flap-{number}.service");
             let (status, answer) = cluster.api_put(1, &unit, "launched", &FLAPS)?;
             ensure!(status == 201, "{unit}: {status} {answer}");
             step.part();
+        }
+        let quiet = settings.flaps_for + Duration::from_secs(120);
+        wait_until("all of them to be active", quiet, || {
+            let listed = cluster.fleet_ok(1, &["list-units", "--no-legend", "--fields=unit,active"])?;
+            let is_active = |line: &&str| line.split_whitespace().nth(1) == Some("active");
+            let active = listed.lines().filter(is_active).count();
+            seen(active == units, || format!("{active} of {units} are"))
+        })
+    })?;
+    printer.step("they begin to crash every 100 ms", |_| {
+        for machine in cluster.machines() {
+            cluster.write(machine.number(), FLAG, "")?;
+            machine.run(&["systemctl", "kill", "flap-*.service"])?;
         }
         // Those that flap are heard less and less often: what counts is how it is then.
         std::thread::sleep(settings.flaps_for / 2);

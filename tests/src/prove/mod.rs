@@ -9,19 +9,22 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, Etcd, Options};
+use crate::cluster::{Base, Cluster, Etcd, Options};
 use crate::fleet::Fleet;
 use crate::printer::Printer;
 
 pub mod crash;
 pub mod cut;
 pub mod flap;
+pub mod forming;
 pub mod herd;
 pub mod identity;
+pub mod killed;
 pub mod leader;
 pub mod member;
 pub mod moved;
 pub mod outage;
+pub mod package;
 pub mod report;
 mod show;
 pub mod soak;
@@ -43,6 +46,8 @@ pub struct Settings {
     pub slow: Duration,
     /// At which moments of a start fleetd is killed.
     pub moments: Vec<Duration>,
+    /// At how many moments a command that makes a cluster is cut off.
+    pub cuts: usize,
     /// Units that crash all the time.
     pub flapping: usize,
     /// How long they are looked at.
@@ -62,6 +67,7 @@ impl Settings {
             hold: Duration::from_secs(35),
             slow: Duration::from_secs(40),
             moments: [20, 60, 120, 200, 350, 600].map(Duration::from_millis).into(),
+            cuts: 20,
             flapping,
             flaps_for: Duration::from_secs(60),
             every_kind: true,
@@ -77,6 +83,7 @@ impl Settings {
             hold: Duration::from_secs(18),
             slow: Duration::from_secs(5),
             moments: [60, 250].map(Duration::from_millis).into(),
+            cuts: 3,
             flapping: 30,
             flaps_for: Duration::from_secs(10),
             every_kind: false,
@@ -94,6 +101,8 @@ pub struct Proof {
     pub about: &'static str,
     /// How many machines.
     machines: usize,
+    /// What they come as; fleet sets up those that come bare, with the etcd that its package asks for.
+    base: Base,
     /// Whether it is worth repeating with a single member of etcd.
     single: bool,
     run: fn(&Cluster, &Settings, &Printer) -> Result<Report>,
@@ -105,6 +114,7 @@ pub const PROOFS: &[Proof] = &[
         name: "etcd-stopped",
         about: "etcd is stopped under units that run, and started again",
         machines: 3,
+        base: Base::Lab,
         single: true,
         run: outage::stopped,
     },
@@ -112,6 +122,7 @@ pub const PROOFS: &[Proof] = &[
         name: "etcd-wiped",
         about: "etcd comes back empty under units that run",
         machines: 3,
+        base: Base::Lab,
         single: true,
         run: outage::wiped,
     },
@@ -119,6 +130,7 @@ pub const PROOFS: &[Proof] = &[
         name: "etcd-restored",
         about: "etcd comes back from a snapshot that is older than what happened since",
         machines: 3,
+        base: Base::Lab,
         single: true,
         run: outage::restored,
     },
@@ -126,6 +138,7 @@ pub const PROOFS: &[Proof] = &[
         name: "leader",
         about: "the leader is restarted, stopped, killed, loses its power: how long nothing is placed",
         machines: 3,
+        base: Base::Lab,
         single: false,
         run: leader::lost,
     },
@@ -133,6 +146,7 @@ pub const PROOFS: &[Proof] = &[
         name: "cut-off",
         about: "a machine is cut off, its fleetd hangs, its fleetd is killed: who runs where, and when",
         machines: 3,
+        base: Base::Lab,
         single: false,
         run: cut::one,
     },
@@ -140,6 +154,7 @@ pub const PROOFS: &[Proof] = &[
         name: "three-of-five",
         about: "three machines of five are cut off for TTL + 5 s",
         machines: 5,
+        base: Base::Lab,
         single: false,
         run: cut::three_of_five,
     },
@@ -147,6 +162,7 @@ pub const PROOFS: &[Proof] = &[
         name: "etcd-member",
         about: "a member of etcd is killed, is frozen, while units are changed on every machine",
         machines: 3,
+        base: Base::Lab,
         single: false,
         run: member::lost,
     },
@@ -154,6 +170,7 @@ pub const PROOFS: &[Proof] = &[
         name: "cloned-id",
         about: "a machine comes up with the id of another one",
         machines: 4,
+        base: Base::Lab,
         single: false,
         run: identity::cloned,
     },
@@ -161,6 +178,7 @@ pub const PROOFS: &[Proof] = &[
         name: "slow-stop",
         about: "a unit that is slow to stop is moved by a change of metadata",
         machines: 3,
+        base: Base::Lab,
         single: false,
         run: moved::slow_stop,
     },
@@ -168,6 +186,7 @@ pub const PROOFS: &[Proof] = &[
         name: "flapping",
         about: "units that crash every 100 ms: what they cost, and whether a start gets through",
         machines: 3,
+        base: Base::Lab,
         single: false,
         run: flap::flapping,
     },
@@ -175,8 +194,33 @@ pub const PROOFS: &[Proof] = &[
         name: "crash-safety",
         about: "fleetd is killed in the middle of its work, restarted under requests, hangs",
         machines: 3,
+        base: Base::Lab,
         single: false,
         run: crash::safety,
+    },
+    Proof {
+        name: "forming",
+        about: "five bare machines become a cluster, by hand and by CoreOS' file; reboots; two leave and come back",
+        machines: 5,
+        base: Base::Package,
+        single: false,
+        run: forming::all,
+    },
+    Proof {
+        name: "forming-killed",
+        about: "init, join and bootstrap are killed, their machine loses power: the same command again",
+        machines: 3,
+        base: Base::Package,
+        single: false,
+        run: killed::killed,
+    },
+    Proof {
+        name: "package",
+        about: "the Debian package is installed, upgraded under units that run, removed, purged",
+        machines: 3,
+        base: Base::Bare,
+        single: false,
+        run: package::life,
     },
 ];
 
@@ -217,13 +261,23 @@ pub fn run(request: &Request, printer: &Printer) -> Result<bool> {
         unknown.is_empty(),
         "there is no proof {unknown:?}: `cargo lab prove --list` shows them"
     );
-    let fleet = Fleet::build(printer)?;
+    let asked_for =
+        |proof: &&Proof| request.names.is_empty() || request.names.iter().any(|name| name == proof.name);
+    let mut fleet = Fleet::build(printer)?;
+    if PROOFS
+        .iter()
+        .filter(asked_for)
+        .any(|proof| proof.base != Base::Lab)
+    {
+        fleet = fleet.packaged(printer)?;
+    }
     let mut outcomes = Vec::new();
-    for proof in PROOFS {
-        if !request.names.is_empty() && !request.names.iter().any(|name| name == proof.name) {
-            continue;
-        }
-        for &etcd in &request.etcds {
+    for proof in PROOFS.iter().filter(asked_for) {
+        let etcds: &[Etcd] = match proof.base {
+            Base::Lab => &request.etcds,
+            Base::Bare | Base::Package => &[Etcd::Image],
+        };
+        for &etcd in etcds {
             for &members in request
                 .members
                 .iter()
@@ -271,6 +325,7 @@ impl Proof {
             zones: ["a", "b", "a"].map(str::to_owned).into(),
             etcd,
             members,
+            base: self.base,
             ..Options::default()
         };
         let started = Instant::now();

@@ -1,7 +1,7 @@
 //! What somebody may have meant by a word that means nothing here.
 
 /// The known word nearest to `word`: the same but for case or an `X-` prefix, or at most two letters away.
-pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let bare = word
         .strip_prefix("X-Condition")
         .or_else(|| word.strip_prefix("X-"))

@@ -29,22 +29,24 @@ impl fmt::Debug for EtcdConfig {
 }
 
 impl EtcdConfig {
-    /// The addresses in one form, and the options to connect with; or what does not go together.
+    /// The addresses in one form, and the options to connect with, those of TLS apart; or what does not go together.
     pub(super) fn check(self) -> Result<(Vec<String>, ConnectOptions, Option<EtcdTls>), String> {
         let servers = self.servers.iter().map(|url| address::normalize(url));
         let servers = servers.collect::<Result<Vec<_>, _>>()?;
         let refuse = |why: &str| Err(why.to_owned());
-        let secure = servers
-            .iter()
-            .filter(|url| address::scheme(url) == "https")
-            .count();
-        match (&self.tls, secure) {
-            _ if servers.is_empty() => return refuse("no address of etcd is given"),
-            (None, 1..) => return refuse("an https:// address of etcd needs its CA: set etcd_cafile"),
-            (Some(_), secure) if secure < servers.len() => {
-                return refuse("with certificates every address of etcd must be https://");
-            }
-            _ => {}
+        let is_secure = |url: &String| address::scheme(url) == "https";
+        if servers.is_empty() {
+            return refuse("no address of etcd is given");
+        }
+        if self.tls.is_none() && servers.iter().any(is_secure) {
+            return refuse("an https:// address of etcd needs its CA: set etcd_cafile");
+        }
+        // A member, or a gateway, on this machine may answer in the clear where nobody else hears it.
+        let may_be = |url: &String| is_secure(url) || address::is_loopback(url);
+        if self.tls.is_some() && !servers.iter().all(may_be) {
+            return refuse(
+                "with certificates every address of etcd must be https://, but for this machine's own",
+            );
         }
         // Without keep-alive a frozen member hangs every call on it silently; pinged more often than every 5 s, etcd
         // drops the connection. No overall timeout: it would end the watches.
@@ -54,9 +56,6 @@ impl EtcdConfig {
             .with_require_leader(true);
         if let Some((name, password)) = self.user {
             options = options.with_user(name, password).with_auto_token_refresh(true);
-        }
-        if let Some(tls) = &self.tls {
-            options = options.with_tls(tls.options());
         }
         Ok((servers, options, self.tls))
     }
@@ -90,6 +89,7 @@ mod tests {
             Ok(vec!["http://a:1".to_owned(), "http://b:1".to_owned()])
         );
         assert!(check(&["https://a:1"], true).is_ok());
+        assert!(check(&["http://127.0.0.1:1", "https://a:1"], true).is_ok());
         for (servers, tls) in [
             (&[][..], false),
             (&["https://a:1"], false),

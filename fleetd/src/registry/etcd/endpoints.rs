@@ -125,13 +125,18 @@ impl Endpoints {
             state.current.clone()
         };
         // Speaks to etcd only if there is a user to authenticate.
-        let connecting = timeout(CALL_TIMEOUT, Client::connect([&url], Some(self.options.clone())));
+        let tls = self.tls.as_ref().filter(|_| address::scheme(&url) == "https");
+        let options = match tls {
+            Some(tls) => self.options.clone().with_tls(tls.options()),
+            None => self.options.clone(),
+        };
+        let connecting = timeout(CALL_TIMEOUT, Client::connect([&url], Some(options)));
         let failure = match connecting.await {
             Ok(Ok(client)) => {
                 let connection = Arc::new(Connection {
                     url,
                     client,
-                    tls: self.tls.clone(),
+                    tls: tls.cloned(),
                     worked: AtomicBool::new(false),
                     left: CancellationToken::new(),
                 });
@@ -139,7 +144,7 @@ impl Endpoints {
                 return Ok(connection);
             }
             Ok(Err(error)) => {
-                let tls = self.tls.as_deref();
+                let tls = tls.map(|tls| &**tls);
                 Failure::new(&url, tls, error).suspecting(&url, tls)
             }
             Err(_) => Failure::no_answer(&url, CALL_TIMEOUT),
@@ -230,10 +235,9 @@ impl Endpoints {
             return;
         };
         let urls = members.members().iter().flat_map(|member| member.client_urls());
-        let scheme = address::scheme(&connection.url);
         let learned: Vec<String> = urls
             .filter_map(|url| address::normalize(url).ok())
-            .filter(|url| address::scheme(url) == scheme)
+            .filter(|url| self.may_speak_to(url))
             // "localhost" in another member's list is that member's own machine, not this one.
             .filter(|url| !address::is_loopback(url) || address::is_loopback(&connection.url))
             .collect();
@@ -242,6 +246,14 @@ impl Endpoints {
         if state.order != order {
             tracing::debug!(endpoints = ?order, "learned etcd's members");
             state.order = order;
+        }
+    }
+
+    /// With certificates nothing is said in the clear that another machine could hear; without, TLS is not possible.
+    fn may_speak_to(&self, url: &str) -> bool {
+        match self.tls {
+            Some(_) => address::scheme(url) == "https" || address::is_loopback(url),
+            None => address::scheme(url) == "http",
         }
     }
 

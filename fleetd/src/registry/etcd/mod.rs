@@ -36,6 +36,13 @@ pub use tls::{EtcdTls, EtcdTlsError};
 /// The largest answer taken from etcd. The crate's own limit of 4 MiB is a few thousand units.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
+/// What `error` of a call to `url` comes from, in one line that begins with the address.
+pub(crate) fn why(url: &str, tls: Option<&EtcdTls>, error: Error) -> String {
+    let failure = Failure::new(url, tls, error).suspecting(url, tls);
+    let reason = failure.reason(url);
+    format!("{url}: {reason}")
+}
+
 /// How often a call is tried if nothing speaks against it; more often where there are more endpoints.
 const TRIES: usize = 3;
 

@@ -69,7 +69,7 @@ impl EtcdTls {
         }
     }
 
-    pub(super) fn options(&self) -> TlsOptions {
+    pub(crate) fn options(&self) -> TlsOptions {
         let options = TlsOptions::new().ca_certificate(Certificate::from_pem(&self.ca.text));
         match &self.identity {
             Some((certificate, key)) => options.identity(Identity::from_pem(&certificate.text, &key.text)),

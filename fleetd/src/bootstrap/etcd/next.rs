@@ -1,0 +1,132 @@
+//! What a machine that is to be a member of a running cluster has to do next. Pure.
+
+use super::members::Member;
+
+/// The next thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Announce it, as a learner.
+    Add,
+    /// There are as many members as there should be.
+    Full,
+    /// Its disk was lost: the member that the cluster knows cannot come back. Take it away, then announce it anew.
+    Replace(u64),
+    /// Start its etcd and see to it that it answers.
+    Start {
+        /// `ETCD_INITIAL_CLUSTER`, for its very first start.
+        cluster: String,
+        /// To be given a vote once it has caught up.
+        learner: Option<u64>,
+    },
+    /// It holds the data of a cluster that it is no member of.
+    Stranger,
+}
+
+/// From what the cluster knows (`members`) and what is here: our `peers`, our `name` and whether etcd has written
+/// anything. `limit` is how many members there may be.
+pub fn next(members: &[Member], name: &str, peers: &[String], has_data: bool, limit: usize) -> Next {
+    let ours = members
+        .iter()
+        .find(|member| member.peers.iter().any(|url| peers.contains(url)));
+    match ours {
+        None if has_data => Next::Stranger,
+        None if members.len() >= limit => Next::Full,
+        None => Next::Add,
+        Some(ours) if !ours.name.is_empty() && !has_data => Next::Replace(ours.id),
+        Some(ours) => Next::Start {
+            cluster: initial_cluster(members, ours.id, name),
+            learner: ours.is_learner.then_some(ours.id),
+        },
+    }
+}
+
+/// `NAME=URL` for every URL of every member. Names of others do not matter; a member that has never run has none.
+fn initial_cluster(members: &[Member], own: u64, name: &str) -> String {
+    let of = |member: &Member| {
+        let called = match (member.id == own, member.name.is_empty()) {
+            (true, _) => name.to_owned(),
+            (false, true) => format!("{:x}", member.id),
+            (false, false) => member.name.clone(),
+        };
+        let urls = member.peers.iter().map(|url| format!("{called}={url}"));
+        urls.collect::<Vec<_>>()
+    };
+    members.iter().flat_map(of).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64, name: &str, host: &str, is_learner: bool) -> Member {
+        Member {
+            id,
+            name: name.to_owned(),
+            peers: vec![format!("https://{host}:2380")],
+            clients: Vec::new(),
+            is_learner,
+        }
+    }
+
+    #[test]
+    fn wherever_it_was_cut_off_it_goes_on() {
+        let peers = ["https://b:2380".to_owned()];
+        let first = member(1, "m1", "a", false);
+        let with = |own: &[Member]| [std::slice::from_ref(&first), own].concat();
+        let start = |learner| Next::Start {
+            cluster: "m1=https://a:2380,m2=https://b:2380".to_owned(),
+            learner,
+        };
+        for (what, members, has_data, wanted) in [
+            ("nothing done yet", with(&[]), false, Next::Add),
+            (
+                "announced",
+                with(&[member(2, "", "b", true)]),
+                false,
+                start(Some(2)),
+            ),
+            (
+                "etcd has begun to write",
+                with(&[member(2, "", "b", true)]),
+                true,
+                start(Some(2)),
+            ),
+            (
+                "started",
+                with(&[member(2, "m2", "b", true)]),
+                true,
+                start(Some(2)),
+            ),
+            (
+                "all done",
+                with(&[member(2, "m2", "b", false)]),
+                true,
+                start(None),
+            ),
+            (
+                "disk lost",
+                with(&[member(2, "m2", "b", false)]),
+                false,
+                Next::Replace(2),
+            ),
+            ("taken away, data kept", with(&[]), true, Next::Stranger),
+            (
+                "enough of them",
+                with(&[member(2, "m2", "c", false), member(3, "m3", "d", true)]),
+                false,
+                Next::Full,
+            ),
+        ] {
+            assert_eq!(next(&members, "m2", &peers, has_data, 3), wanted, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_member_without_a_name_is_called_by_its_id() {
+        let members = [member(0xab, "", "a", true), member(2, "", "b", true)];
+        assert_eq!(
+            initial_cluster(&members, 2, "m2"),
+            "ab=https://a:2380,m2=https://b:2380"
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! `fleetctl join`: one more machine of a cluster that `init` founded.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use clap::Args;
+
+use super::etcd::members::Member;
+use super::etcd::{Etcd, EtcdError, Formed, LOCAL, Role, Servers, form};
+use super::fleet;
+use super::init::{SetupError, TokenArgs, settle_certificates};
+use super::pki;
+use super::settings::{DROP_IN, MEMBERS, servers};
+use super::standing::{Standing, Taken, standing};
+use super::system::System;
+use super::talk::{Talk, until};
+use super::this;
+use super::token::Token;
+
+/// Join a cluster that `fleetctl init` founded
+///
+/// The first machines to join become members of etcd, until there are three; those after them reach it through a gateway
+/// on 127.0.0.1. Run again, it goes on where it was cut off; on a gateway it makes a member where one is missing.
+///
+/// Exit codes: 0 done, 1 not done, 2 wrong usage.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// A machine of the cluster that is one of etcd's members, or several, with commas
+    #[arg(value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    servers: Vec<String>,
+    #[command(flatten)]
+    token: TokenArgs,
+    /// The address that the other machines reach this one by [default: the one of the default route]
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+    /// What units can choose machines by: key=value,key=value
+    #[arg(long, value_name = "LIST")]
+    metadata: Option<String>,
+    /// Become a member of etcd, however many there are
+    #[arg(long, conflicts_with = "gateway")]
+    member: bool,
+    /// Become no member of etcd, however few there are
+    #[arg(long)]
+    gateway: bool,
+}
+
+/// `https://HOST:2379` for a host or an address.
+fn client_url(server: &str) -> String {
+    match server.parse::<IpAddr>() {
+        Ok(address) => super::settings::url(address, 2379),
+        Err(_) => format!("https://{server}:2379"),
+    }
+}
+
+/// Joins the cluster. Returns what to say about it.
+///
+/// # Errors
+/// If it did not come to that; run again, it goes on.
+pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Result<String, SetupError> {
+    this::root()?;
+    match standing(system)? {
+        Standing::Bare | Standing::Member(_) | Standing::Gateway => {}
+        Standing::Founder(_) => return Err(Taken::Founded.into()),
+        Standing::CloudConfig(_) => return Err(Taken::CloudConfig.into()),
+    }
+    let own = this::own(arguments.address, arguments.metadata.clone())?;
+    let token = arguments.token.given(system)?;
+    let token = match token {
+        Some(token) => token,
+        None => Token::kept(system)?.transpose()?.ok_or(SetupError::NoToken)?,
+    };
+    settle_certificates(system, &token, &own, talk)?;
+    // The founder may still be on its way up.
+    let given = servers(arguments.servers.iter().map(|s| client_url(s)).collect());
+    let reached = until(
+        super::etcd::ANSWERS,
+        std::time::Duration::from_secs(1),
+        async || match given.reach().await {
+            Err(error) if is_about_certificates(&error) => Ok(Err(SetupError::WrongToken(error))),
+            Err(error) => Err(error),
+            Ok((_, list)) => Ok(Ok(list)),
+        },
+    );
+    let whom = format!("an answer of etcd at {}", arguments.servers.join(", "));
+    let list = talk.wait_for(&whom, reached).await??;
+    let voters: Vec<&Member> = list.iter().filter(|member| !member.is_learner).collect();
+    let mut clients: Vec<String> = voters.iter().flat_map(|member| member.clients.clone()).collect();
+    clients.retain(|url| url.starts_with("https://"));
+    let known = Servers {
+        peers: voters.iter().flat_map(|member| member.peers.clone()).collect(),
+        ..servers(clients)
+    };
+    let member = |limit| Etcd {
+        role: Role::Member {
+            servers: known.clone(),
+            limit,
+        },
+        environment: own.etcd(),
+        drop_in: DROP_IN.to_owned(),
+    };
+    let formed = match (arguments.gateway, arguments.member) {
+        (true, _) => Formed::Enough,
+        (false, true) => form(&member(usize::MAX), system, talk).await?,
+        (false, false) => form(&member(MEMBERS), system, talk).await?,
+    };
+    if formed == Formed::Enough {
+        let gateway = Etcd {
+            role: Role::Gateway { servers: known },
+            environment: own.etcd(),
+            drop_in: DROP_IN.to_owned(),
+        };
+        form(&gateway, system, talk).await?;
+    }
+    fleet::run_with(system, &own.fleet(), DROP_IN, talk)?;
+    fleet::seen(&own.id, talk).await?;
+    let etcd = match formed {
+        Formed::Up { .. } => "a member of etcd",
+        Formed::Enough => "a gateway to etcd",
+    };
+    let machines = fleet::machines(Path::new(fleet::SOCKET))
+        .await
+        .unwrap_or_default();
+    Ok(format!(
+        "joined as {etcd}; the cluster has {} machines, etcd answers at {LOCAL}",
+        machines.len()
+    ))
+}
+
+fn is_about_certificates(error: &EtcdError) -> bool {
+    let text = error.to_string();
+    [
+        "certificate is not signed",
+        "client certificate",
+        pki::CERTIFICATE,
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}

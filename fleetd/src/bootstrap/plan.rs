@@ -1,0 +1,195 @@
+//! From what a cloud-config asks for to the steps that make it so, in the order of coreos-cloudinit.
+
+use std::collections::BTreeMap;
+
+use super::cloud_config::{CloudConfig, Unit, User, Verb};
+use super::facts::Facts;
+use super::step::Step;
+use super::system::File;
+
+const ETCD: &str = "etcd.service";
+const FLEET: &str = "fleet.service";
+
+/// Groups that CoreOS' `core` was in.
+const CORE_GROUPS: [&str; 5] = ["sudo", "wheel", "docker", "systemd-journal", "fleet"];
+
+/// The steps, in order.
+pub fn plan(config: &CloudConfig, facts: &Facts) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if let Some(name) = &config.hostname {
+        steps.push(Step::Hostname(name.clone()));
+    }
+    if config.manage_etc_hosts {
+        let name = config.hostname.as_ref().unwrap_or(&facts.hostname);
+        steps.push(Step::Hosts(name.clone()));
+    }
+    users(config, &mut steps);
+    let plain = config.files.iter().map(|file| Step::File {
+        unit: unit_of(file),
+        file: file.clone(),
+    });
+    steps.extend(plain);
+    units(config, &mut steps);
+    steps
+}
+
+fn users(config: &CloudConfig, steps: &mut Vec<Step>) {
+    let mut users = config.users.clone();
+    if !config.core_keys.is_empty() {
+        match users.iter_mut().find(|user| user.name == "core") {
+            Some(core) => {
+                let new = config.core_keys.iter().filter(|key| !core.keys.contains(key));
+                let new: Vec<String> = new.cloned().collect();
+                core.keys.extend(new);
+            }
+            None => users.insert(
+                0,
+                User {
+                    name: "core".to_owned(),
+                    keys: config.core_keys.clone(),
+                    ..User::default()
+                },
+            ),
+        }
+    }
+    for user in users {
+        let if_there = if user.name == "core" {
+            &CORE_GROUPS[..]
+        } else {
+            &[]
+        };
+        let keys = Step::Keys {
+            user: user.name.clone(),
+            keys: user.keys.clone(),
+        };
+        let has_keys = !user.keys.is_empty();
+        steps.push(Step::User {
+            user,
+            if_there: if_there.iter().map(|&group| group.to_owned()).collect(),
+        });
+        if has_keys {
+            steps.push(keys);
+        }
+    }
+}
+
+/// The unit that a file is a part of, by where it lies.
+fn unit_of(file: &File) -> Option<String> {
+    let roots = ["/etc/systemd/system", "/run/systemd/system"];
+    let below = roots.iter().find_map(|root| file.path.strip_prefix(root).ok())?;
+    let first = below.components().next()?.as_os_str().to_str()?;
+    Some(first.strip_suffix(".d").unwrap_or(first).to_owned())
+}
+
+fn units(config: &CloudConfig, steps: &mut Vec<Step>) {
+    let root = |unit: &Unit| {
+        if unit.runtime {
+            "/run/systemd/system"
+        } else {
+            "/etc/systemd/system"
+        }
+    };
+    let drop_in = |root: &str, unit: &str, name: &str, text: String| Step::File {
+        file: File::plain(format!("{root}/{unit}.d/{name}"), text),
+        unit: Some(unit.to_owned()),
+    };
+    if !config.fleet.is_empty() {
+        let text = environment(&config.fleet);
+        // Not below /run: cloud-init runs us once, and the machine has to come back from a reboot.
+        let mut step = drop_in("/etc/systemd/system", FLEET, "20-cloudinit.conf", text);
+        if let (Step::File { file, .. }, true) = (&mut step, config.fleet.contains_key("FLEET_ETCD_PASSWORD"))
+        {
+            file.mode = 0o600;
+        }
+        steps.push(step);
+    }
+    for unit in &config.units {
+        for (name, text) in &unit.drop_ins {
+            steps.push(drop_in(root(unit), &unit.name, name, text.clone()));
+        }
+    }
+    for unit in &config.units {
+        let Some(text) = &unit.content else { continue };
+        let is_network = [".network", ".netdev", ".link"]
+            .iter()
+            .any(|s| unit.name.ends_with(s));
+        let (directory, owner) = match (is_network, unit.runtime) {
+            (false, _) => (root(unit), Some(unit.name.clone())),
+            (true, false) => ("/etc/systemd/network", None),
+            (true, true) => ("/run/systemd/network", None),
+        };
+        steps.push(Step::File {
+            file: File::plain(format!("{directory}/{}", unit.name), text.clone()),
+            unit: owner,
+        });
+    }
+    for unit in config.units.iter().filter(|unit| unit.mask) {
+        steps.push(Step::Mask {
+            unit: unit.name.clone(),
+            runtime: unit.runtime,
+        });
+    }
+    if steps
+        .iter()
+        .any(|step| matches!(step, Step::File { unit: Some(_), .. }))
+    {
+        steps.push(Step::Reload);
+    }
+    enable(config, steps);
+    for unit in &config.units {
+        let Some(verb) = unit.command else { continue };
+        let is_start = matches!(verb, Verb::Start | Verb::Restart);
+        // fleetd is up once etcd answers: with fleet's unit first in the file it would wait for what comes after it.
+        let form = config
+            .etcd
+            .as_ref()
+            .filter(|_| is_start && [ETCD, FLEET].contains(&unit.name.as_str()));
+        if let Some(etcd) = form {
+            let step = Step::Etcd(etcd.clone());
+            if !steps.contains(&step) {
+                steps.push(step);
+            }
+        }
+        if form.is_none() || unit.name != ETCD {
+            steps.push(Step::Command {
+                unit: unit.name.clone(),
+                verb,
+            });
+        }
+    }
+}
+
+fn enable(config: &CloudConfig, steps: &mut Vec<Step>) {
+    for unit in &config.units {
+        let is_start = matches!(unit.command, Some(Verb::Start | Verb::Restart));
+        // On CoreOS the cloud-config started it at every boot. Here it is read once. etcd is enabled as it is formed.
+        let is_ours = unit.name == FLEET && is_start;
+        let is_formed = unit.name == ETCD && config.etcd.is_some();
+        let step = Step::Enable {
+            unit: unit.name.clone(),
+            runtime: unit.runtime && !is_ours,
+        };
+        if (unit.enable || is_ours) && !is_formed && !steps.contains(&step) {
+            steps.push(step);
+        }
+    }
+}
+
+/// A drop-in that sets variables for a service.
+pub fn environment(variables: &BTreeMap<String, String>) -> String {
+    let mut text = "[Service]\n".to_owned();
+    for (name, value) in variables {
+        text.push_str("Environment=\"");
+        text.push_str(name);
+        text.push('=');
+        for character in value.chars() {
+            match character {
+                '"' | '\\' => text.extend(['\\', character]),
+                '%' => text.push_str("%%"),
+                _ => text.push(character),
+            }
+        }
+        text.push_str("\"\n");
+    }
+    text
+}

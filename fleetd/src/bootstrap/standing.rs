@@ -1,0 +1,65 @@
+//! How this machine came to where it is, by the files that are there.
+
+use std::path::Path;
+
+use super::etcd::dropin::{self, Environment};
+use super::etcd::{GATEWAY_FILE, UNIT};
+use super::settings::DROP_IN;
+use super::system::{System, SystemError};
+
+/// The drop-ins of a cloud-config, as CoreOS named them.
+pub const CLOUD_DROP_IN: &str = "20-cloudinit.conf";
+
+/// What has been done to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing.
+    Bare,
+    /// `fleetctl init`.
+    Founder(Environment),
+    /// `fleetctl join`, and it is one of etcd's members.
+    Member(Environment),
+    /// `fleetctl join` or a cloud-config, and it is a gateway.
+    Gateway,
+    /// A cloud-config, and it is one of etcd's members.
+    CloudConfig(Environment),
+}
+
+/// Why the machine is not set up as asked: it is set up otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Taken {
+    /// By init.
+    #[error(
+        "this machine has founded a cluster of its own with `fleetctl init`: `fleetctl leave` comes first"
+    )]
+    Founded,
+    /// By join.
+    #[error("this machine has joined a cluster with `fleetctl join`: `fleetctl leave` comes first")]
+    Joined,
+    /// By bootstrap.
+    #[error("this machine was set up by a cloud-config: `fleetctl leave` comes first")]
+    CloudConfig,
+}
+
+/// How things stand.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn standing(system: &dyn System) -> Result<Standing, SystemError> {
+    if let Some(environment) = dropin::read(system, UNIT, DROP_IN)?
+        && environment.contains_key("ETCD_NAME")
+    {
+        let state = environment.get("ETCD_INITIAL_CLUSTER_STATE");
+        return Ok(match state.map(String::as_str) {
+            Some("existing") => Standing::Member(environment),
+            _ => Standing::Founder(environment),
+        });
+    }
+    if system.is_there(Path::new(GATEWAY_FILE))? {
+        return Ok(Standing::Gateway);
+    }
+    Ok(match dropin::read(system, UNIT, CLOUD_DROP_IN)? {
+        Some(environment) => Standing::CloudConfig(environment),
+        None => Standing::Bare,
+    })
+}

@@ -1,0 +1,216 @@
+//! A machine in memory: files, users, units, and a list of everything that was changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::{Ended, File, System, SystemError};
+
+/// The twin of [`super::ThisMachine`]. It knows the programs that bootstrap uses; others succeed and say nothing, unless
+/// they are given an answer.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    files: BTreeMap<PathBuf, File>,
+    users: BTreeMap<String, String>,
+    groups: BTreeSet<String>,
+    active: BTreeSet<String>,
+    /// `enabled`, `masked`, …
+    enabled: BTreeMap<String, String>,
+    changes: Vec<String>,
+    answers: Vec<(String, Ended)>,
+}
+
+fn ended(success: bool, stdout: &str) -> Ended {
+    Ended {
+        success,
+        stdout: stdout.to_owned(),
+        stderr: String::new(),
+    }
+}
+
+impl Memory {
+    /// A machine called `name`, with the group `sudo`.
+    pub fn new(name: &str) -> Self {
+        let memory = Self::default();
+        memory.put("/etc/hostname", name);
+        memory.put("/proc/sys/kernel/hostname", name);
+        memory.put("/etc/hosts", "127.0.0.1 localhost\n");
+        memory.state(|s| s.groups.insert("sudo".to_owned()));
+        memory
+    }
+
+    fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+        with(&mut self.0.lock().unwrap())
+    }
+
+    /// Puts a file there, which is no change.
+    pub fn put(&self, path: &str, content: &str) {
+        let file = File::plain(path, content);
+        self.state(|s| s.files.insert(file.path.clone(), file));
+    }
+
+    /// A file's text.
+    pub fn text(&self, path: &str) -> Option<String> {
+        self.state(|s| s.files.get(Path::new(path)).cloned())
+            .map(|file| String::from_utf8(file.content).unwrap())
+    }
+
+    /// A file.
+    pub fn file(&self, path: &str) -> Option<File> {
+        self.state(|s| s.files.get(Path::new(path)).cloned())
+    }
+
+    /// A unit runs, or does not.
+    pub fn set_active(&self, unit: &str, active: bool) {
+        self.state(|s| match active {
+            true => s.active.insert(unit.to_owned()),
+            false => s.active.remove(unit),
+        });
+    }
+
+    /// Everything that was changed so far, in words; forgotten with that.
+    pub fn changes(&self) -> Vec<String> {
+        self.state(|s| std::mem::take(&mut s.changes))
+    }
+
+    /// A command line that begins so ends so; the latest answer given wins.
+    pub fn answer(&self, command: &str, answer: Ended) {
+        self.state(|s| s.answers.insert(0, (command.to_owned(), answer)));
+    }
+}
+
+impl System for Memory {
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, SystemError> {
+        Ok(self.state(|s| s.files.get(path).map(|file| file.content.clone())))
+    }
+
+    fn is_there(&self, path: &Path) -> Result<bool, SystemError> {
+        Ok(self.state(|s| s.files.keys().any(|file| file.starts_with(path))))
+    }
+
+    fn write(&self, file: &File) -> Result<bool, SystemError> {
+        if self.holds(file)? {
+            return Ok(false);
+        }
+        self.state(|s| {
+            s.changes.push(format!("write {}", file.path.display()));
+            s.files.insert(file.path.clone(), file.clone());
+        });
+        Ok(true)
+    }
+
+    fn holds(&self, file: &File) -> Result<bool, SystemError> {
+        Ok(self.state(|s| s.files.get(&file.path) == Some(file)))
+    }
+
+    fn remove(&self, path: &Path) -> Result<bool, SystemError> {
+        Ok(self.state(|s| {
+            let before = s.files.len();
+            s.files.retain(|other, _| !other.starts_with(path));
+            let removed = s.files.len() < before;
+            if removed {
+                s.changes.push(format!("remove {}", path.display()));
+            }
+            removed
+        }))
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
+        let command = [&[program], arguments].concat().join(" ");
+        Ok(self.state(|s| {
+            let answer = s.answers.iter().find(|(c, _)| command.starts_with(c));
+            match answer.map(|(_, answer)| answer.clone()) {
+                Some(answer) => {
+                    s.changes.push(command);
+                    answer
+                }
+                None => s.run(program, arguments, &command),
+            }
+        }))
+    }
+}
+
+impl State {
+    fn run(&mut self, program: &str, arguments: &[&str], command: &str) -> Ended {
+        let is_question = match (program, arguments) {
+            ("getent", ["passwd", user]) => Some(match self.users.get(*user) {
+                Some(home) => ended(true, &format!("{user}:x:1000:1000::{home}:/bin/bash\n")),
+                None => ended(false, ""),
+            }),
+            ("getent", ["group", group]) => Some(ended(self.groups.contains(*group), "")),
+            ("runuser", ["-u", _, "--", "cat", path]) => {
+                let text = self.files.get(Path::new(path)).map(|f| f.content.clone());
+                let text = text.map(|t| String::from_utf8(t).unwrap());
+                Some(ended(text.is_some(), &text.unwrap_or_default()))
+            }
+            ("systemctl", ["is-active", .., unit]) => Some(ended(self.active.contains(*unit), "")),
+            ("systemctl", ["is-enabled", unit]) => {
+                let word = self.enabled.get(*unit).map_or("disabled", String::as_str);
+                Some(ended(word.starts_with("enabled"), word))
+            }
+            _ => None,
+        };
+        if let Some(answer) = is_question {
+            return answer;
+        }
+        self.changes.push(match (program, arguments) {
+            ("runuser", ["-u", user, ..]) => format!("runuser {user} appends {} lines", arguments.len() - 8),
+            _ => command.to_owned(),
+        });
+        self.change(program, arguments);
+        ended(true, "")
+    }
+
+    fn change(&mut self, program: &str, arguments: &[&str]) {
+        let files = &mut self.files;
+        let put = |files: &mut BTreeMap<PathBuf, File>, path: &str, text: &str| {
+            let file = File::plain(path, text);
+            files.insert(file.path.clone(), file);
+        };
+        let last = arguments.last().copied().unwrap_or_default().to_owned();
+        match (program, arguments) {
+            ("hostnamectl", ["set-hostname", name]) => {
+                put(files, "/etc/hostname", name);
+                put(files, "/proc/sys/kernel/hostname", name);
+            }
+            ("useradd" | "usermod", _) => {
+                let option = |name: &str| {
+                    let at = arguments.iter().position(|a| *a == name)?;
+                    arguments.get(at + 1).copied()
+                };
+                if let Some(hash) = option("--password") {
+                    put(files, "/etc/shadow", &format!("{last}:{hash}:1::::::\n"));
+                }
+                let home = option("--home-dir").map_or_else(|| format!("/home/{last}"), str::to_owned);
+                self.users.entry(last).or_insert(home);
+            }
+            ("runuser", ["-u", _, "--", "sh", "-c", _, "sh", path, keys @ ..]) => {
+                let file = files.get(Path::new(path));
+                let mut text =
+                    file.map_or_else(String::new, |f| String::from_utf8(f.content.clone()).unwrap());
+                for key in keys {
+                    text.push_str(key);
+                    text.push('\n');
+                }
+                put(files, path, &text);
+            }
+            ("systemctl", ["enable", rest @ ..]) => {
+                let word = if rest.contains(&"--runtime") {
+                    "enabled-runtime"
+                } else {
+                    "enabled"
+                };
+                self.enabled.insert(last, word.to_owned());
+            }
+            ("systemctl", ["mask", ..]) => drop(self.enabled.insert(last, "masked".to_owned())),
+            ("systemctl", ["start" | "restart" | "reload-or-restart", unit]) => {
+                self.active.insert((*unit).to_owned());
+            }
+            ("systemctl", ["stop", unit]) => drop(self.active.remove(*unit)),
+            _ => {}
+        }
+    }
+}
