@@ -178,7 +178,13 @@ impl State {
                     arguments.get(at + 1).copied()
                 };
                 if let Some(hash) = option("--password") {
-                    put(files, "/etc/shadow", &format!("{last}:{hash}:1::::::\n"));
+                    let shadow = files.get(Path::new("/etc/shadow"));
+                    let shadow =
+                        shadow.map_or_else(String::new, |f| String::from_utf8(f.content.clone()).unwrap());
+                    let others = shadow.lines().filter(|l| !l.starts_with(&format!("{last}:")));
+                    let mut shadow: Vec<String> = others.map(str::to_owned).collect();
+                    shadow.push(format!("{last}:{hash}:1::::::\n"));
+                    put(files, "/etc/shadow", &shadow.join("\n"));
                 }
                 let home = option("--home-dir").map_or_else(|| format!("/home/{last}"), str::to_owned);
                 self.users.entry(last).or_insert(home);

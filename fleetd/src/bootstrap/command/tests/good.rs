@@ -318,7 +318,7 @@ fn it_is_done_once_and_then_left_alone() {
     insta::assert_snapshot!(first.changes.join("\n"), @r#"
     write /run/fleet/bootstrap.unfinished
     hostnamectl set-hostname core-01
-    useradd --groups sudo --shell /bin/bash --create-home core
+    useradd --groups sudo --password * --shell /bin/bash --create-home core
     runuser core appends 1 lines
     write /etc/systemd/system/fleet.service.d/20-cloudinit.conf
     write /etc/systemd/system/fleet.socket.d/30-ListenStream.conf
@@ -504,5 +504,50 @@ fn an_empty_file_asks_for_nothing() {
         let ran = run_new(&[], text);
         assert_eq!((ran.code, ran.changes.len()), (0, 0), "{text}");
         assert_eq!(ran.said, ["unchanged"], "{text}");
+    }
+}
+
+#[test]
+fn a_password_is_set_where_it_is_another_and_told_to_nobody() {
+    let system = Memory::new("core-01");
+    run_again(&system, UNITS);
+    run_again(&system, "#cloud-config\nusers: [{name: mira}]\n");
+    assert_eq!(run_again(&system, UNITS).changes, [""; 0]);
+    let other = "#cloud-config\nusers: [{name: elroy, passwd: $6$secret}]\n";
+    let no = crate::bootstrap::system::Ended {
+        success: false,
+        stdout: String::new(),
+        stderr: "usermod: cannot lock /etc/passwd; try again later.\n".to_owned(),
+    };
+    system.answer("usermod", no);
+    assert_eq!(
+        run_again(&system, other).said,
+        [
+            "fleetd bootstrap: cannot make the user elroy: usermod --password … elroy failed: usermod: cannot lock /etc/passwd; try again later."
+        ]
+    );
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_taken() {
+    let page = include_str!("../../../../../docs/bootstrap.md");
+    let mut examples: Vec<String> = Vec::new();
+    for line in page.lines() {
+        match line.strip_prefix("    ") {
+            Some("#cloud-config") => examples.push("#cloud-config\n".to_owned()),
+            Some(line) if !examples.is_empty() => {
+                let last = examples.last_mut().unwrap();
+                last.push_str(line);
+                last.push('\n');
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(examples.len(), 3);
+    for text in examples {
+        let ran = run_new(&["--validate"], &text);
+        assert_eq!(ran.code, 0, "{:?}", ran.said);
+        let is_foreign = text.contains("runcmd");
+        assert_eq!(ran.said.is_empty(), !is_foreign, "{:?}", ran.said);
     }
 }
