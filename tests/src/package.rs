@@ -146,7 +146,7 @@ fn build(tool: &Path, version: Option<&str>) -> Result<Package> {
     let mut command = Command::new(tool);
     command
         // Its own build has another profile, and would compile everything once more.
-        .args(["--no-build", "--package", CRATE, "--output"])
+        .args(["--no-build", "--fast", "--package", CRATE, "--output"])
         .arg(&partial)
         .args(version.iter().flat_map(|version| ["--deb-version", version]))
         .current_dir(workspace())
