@@ -48,9 +48,12 @@ enum Command {
     /// What fleet-guard.service runs
     #[command(hide = true)]
     Guard,
-    /// What fleet-gateway.service runs
-    #[command(hide = true)]
-    Gateway,
+    /// Have etcd answer on 127.0.0.1 of a machine that is none of its members: what fleet-gateway.service runs
+    Gateway {
+        /// The configuration file
+        #[arg(long, value_name = "PATH", default_value = gateway::DEFAULT_FILE)]
+        config: PathBuf,
+    },
     /// The same as --version
     #[command(hide = true)]
     Version,
@@ -82,9 +85,9 @@ fn main() -> ExitCode {
             log(0);
             return ended(guard::process::main());
         }
-        Some(Command::Gateway) => {
+        Some(Command::Gateway { config }) => {
             log(0);
-            return ended(gateway::process::main(arguments.config.as_deref()));
+            return ended(gateway::process::main(Some(&config)));
         }
         Some(Command::Version) => return version(),
         None if arguments.version => return version(),

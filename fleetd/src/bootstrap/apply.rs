@@ -251,7 +251,7 @@ fn has_other_password(system: &dyn System, user: &User) -> Result<bool, SystemEr
 fn make(system: &dyn System, user: &User, if_there: &[String]) -> Result<(), SystemError> {
     if home(system, &user.name)?.is_some() {
         if let Some(hash) = &user.passwd {
-            system.must("usermod", &["--password", hash, &user.name])?;
+            must_quietly(system, "usermod", &["--password", hash, &user.name], hash)?;
         }
         return Ok(());
     }
@@ -268,7 +268,8 @@ fn make(system: &dyn System, user: &User, if_there: &[String]) -> Result<(), Sys
         ("--home-dir", user.homedir.as_deref()),
         ("--gid", user.primary_group.as_deref()),
         ("--groups", Some(groups.as_str()).filter(|g| !g.is_empty())),
-        ("--password", user.passwd.as_deref()),
+        // No password fits. Without one the account would count as locked, and some sshds refuse those.
+        ("--password", user.passwd.as_deref().or(Some("*"))),
         ("--shell", user.shell.as_deref().or(Some("/bin/bash"))),
     ];
     for (option, value) in options {
@@ -289,7 +290,24 @@ fn make(system: &dyn System, user: &User, if_there: &[String]) -> Result<(), Sys
     ];
     arguments.extend(flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| *flag));
     arguments.push(&user.name);
-    system.must("useradd", &arguments).map(drop)
+    let secret = user.passwd.as_deref().unwrap_or_default();
+    must_quietly(system, "useradd", &arguments, secret)
+}
+
+/// As [`System::must`]; the error does not tell the secret.
+fn must_quietly(
+    system: &dyn System,
+    program: &str,
+    arguments: &[&str],
+    secret: &str,
+) -> Result<(), SystemError> {
+    match system.must(program, arguments) {
+        Err(SystemError::Failed { command, said }) if !secret.is_empty() => Err(SystemError::Failed {
+            command: command.replace(secret, "…"),
+            said,
+        }),
+        other => other.map(drop),
+    }
 }
 
 /// Keys that a user does not have yet and the file that they belong into; none where there is no such user.

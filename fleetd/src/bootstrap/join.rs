@@ -5,7 +5,8 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::etcd::{Etcd, EtcdError, Formed, LOCAL, Role, form};
+use super::etcd::members::Member;
+use super::etcd::{Etcd, EtcdError, Formed, LOCAL, Role, Servers, form};
 use super::fleet;
 use super::init::{SetupError, TokenArgs, settle_certificates};
 use super::pki;
@@ -82,10 +83,13 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Resu
     );
     let whom = format!("an answer of etcd at {}", arguments.servers.join(", "));
     let list = talk.wait_for(&whom, reached).await??;
-    let known = list.iter().filter(|member| !member.is_learner);
-    let mut known: Vec<String> = known.flat_map(|member| member.clients.clone()).collect();
-    known.retain(|url| url.starts_with("https://"));
-    let known = servers(known);
+    let voters: Vec<&Member> = list.iter().filter(|member| !member.is_learner).collect();
+    let mut clients: Vec<String> = voters.iter().flat_map(|member| member.clients.clone()).collect();
+    clients.retain(|url| url.starts_with("https://"));
+    let known = Servers {
+        peers: voters.iter().flat_map(|member| member.peers.clone()).collect(),
+        ..servers(clients)
+    };
     let member = |limit| Etcd {
         role: Role::Member {
             servers: known.clone(),

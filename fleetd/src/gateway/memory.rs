@@ -43,6 +43,11 @@ impl Memory {
         }
     }
 
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What was known; none if nothing was, or under another configuration.
     ///
     /// # Errors

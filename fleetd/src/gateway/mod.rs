@@ -89,6 +89,22 @@ impl Default for Patience {
     }
 }
 
+/// Asks the peers of a configuration, one after the other, who the members are.
+///
+/// # Errors
+/// If none of them says it: what each of them said, in one line.
+pub async fn ask(config: &GatewayConfig) -> Result<Members, String> {
+    let tls = GatewayTls::read(config).map_err(|error| error.to_string())?;
+    let mut reasons = Vec::new();
+    for peer in &config.peers {
+        match dial::ask(peer, tls.as_ref(), Patience::default().dial).await {
+            Ok(members) => return Ok(members),
+            Err(error) => reasons.push(error.to_string()),
+        }
+    }
+    Err(reasons.join("; "))
+}
+
 /// A gateway that listens.
 #[derive(Debug)]
 pub struct Gateway {

@@ -59,7 +59,8 @@ impl Reach {
             clients: config.members.clone(),
         };
         let known = memory.read().unwrap_or_else(|error| {
-            tracing::warn!(%error, "could not read what was known of etcd's members");
+            let file = memory.path().display();
+            tracing::warn!(%file, %error, "could not read what was known of etcd's members");
             None
         });
         Self {
@@ -98,7 +99,10 @@ impl Reach {
             for target in self.targets(&tried) {
                 match dial::dial(&target, self.tls.as_ref(), speaks, self.patience.dial).await {
                     Ok(link) => {
-                        self.works(&target);
+                        // By HTTP/1 over TLS nobody has said yet that our certificate is taken.
+                        if speaks == Speaks::Http2 || !target.tls() {
+                            self.works(&target);
+                        }
                         return Some((target, link));
                     }
                     Err(error) => {
@@ -247,10 +251,8 @@ impl Reach {
         tracing::info!(%peer, members = clients.join(","), "learned etcd's members");
         let memory = self.memory.clone();
         let written = tokio::task::spawn_blocking(move || memory.write(&members)).await;
-        match written {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "could not remember etcd's members"),
-            Err(error) => tracing::warn!(%error, "could not remember etcd's members"),
+        if let Err(error) = written.unwrap_or_else(|error| Err(error.into())) {
+            tracing::warn!(file = %self.memory.path().display(), %error, "could not remember etcd's members");
         }
     }
 }

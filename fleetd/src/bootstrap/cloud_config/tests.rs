@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::super::etcd::Role;
+use super::super::etcd::{Role, Servers};
 use super::*;
 
 fn facts() -> Facts {
@@ -123,20 +123,32 @@ fn roles_follow_from_proxy_state_and_peers() {
     ]);
     for proxy in ["proxy: on", "proxy: readonly", "proxy: 'on'"] {
         let (etcd, _) = etcd("etcd2", &[cluster, proxy]);
-        assert_eq!(etcd.role, Role::Gateway { peers: all.clone() });
+        assert_eq!(
+            etcd.role,
+            Role::Gateway {
+                servers: Servers::at_peers(all.clone())
+            }
+        );
         assert!(etcd.environment.is_empty());
     }
     let (member, _) = etcd("etcd2", &[cluster, "initial-cluster-state: existing"]);
     assert_eq!(
         member.role,
         Role::Member {
-            peers: all[1..].to_vec()
+            servers: Servers::at_peers(all[1..].to_vec()),
+            limit: usize::MAX
         }
     );
     assert_eq!(member.environment["ETCD_INITIAL_CLUSTER_STATE"], "existing");
     let (old, _) = etcd("etcd", &["peers: 10.0.0.21:7001", "peer_addr: 10.0.0.11:7001"]);
     let peers = urls(&["http://10.0.0.21:7001"]);
-    assert_eq!(old.role, Role::Member { peers });
+    assert_eq!(
+        old.role,
+        Role::Member {
+            servers: Servers::at_peers(peers),
+            limit: usize::MAX
+        }
+    );
     let (alone, said) = etcd("etcd", &["addr: 10.0.0.11:4001", "bind_addr: 0.0.0.0"]);
     assert_eq!(alone.role, Role::Founder);
     assert_eq!(

@@ -1,5 +1,6 @@
 //! The command on machines in memory.
 
+mod again;
 mod bad;
 mod good;
 

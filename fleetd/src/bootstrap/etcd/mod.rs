@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::system::{File, System, SystemError};
 use super::talk::{Talk, until};
+use crate::gateway::{self, GatewayConfig};
 use crate::registry::etcd::{EtcdTls, EtcdTlsError};
 use dropin::Environment;
 use members::{Members, MembersError};
@@ -24,7 +25,7 @@ pub const UNIT: &str = "etcd.service";
 /// The gateway's unit.
 pub const GATEWAY: &str = "fleet-gateway.service";
 /// What the gateway goes by.
-pub const GATEWAY_FILE: &str = "/etc/fleet/gateway.toml";
+pub const GATEWAY_FILE: &str = gateway::DEFAULT_FILE;
 /// Where etcd, or the gateway to it, answers on every machine.
 pub const LOCAL: &str = "http://127.0.0.1:2379";
 
@@ -117,6 +118,9 @@ pub enum EtcdError {
     /// A member without an address.
     #[error("etcd's settings name no {0}")]
     Incomplete(&'static str),
+    /// The addresses are none that a gateway could use.
+    #[error("{0}")]
+    Gateway(String),
     /// Another cluster's data.
     #[error(
         "{0} holds the data of an etcd cluster that this machine is no member of: `fleetctl leave` removes it, with all that is in it"
@@ -187,17 +191,25 @@ impl Servers {
     /// # Errors
     /// If none answers.
     pub async fn reach(&self) -> Result<(Members, Vec<members::Member>), EtcdError> {
-        Ok(Members::reach(&self.clients().await, self.tls()?.as_ref()).await?)
+        let mut clients = self.members.clone();
+        let mut silence = None;
+        if !self.peers.is_empty() {
+            match gateway::ask(&self.gateway()?).await {
+                Ok(told) => clients.extend(told.clients.iter().map(ToString::to_string)),
+                Err(why) => silence = Some(why),
+            }
+        }
+        match (clients.is_empty(), silence) {
+            (true, Some(why)) => Err(MembersError::Unreachable(why).into()),
+            _ => Ok(Members::reach(&clients, self.tls()?.as_ref()).await?),
+        }
     }
 
-    /// Addresses for clients: those that are known, else those that the members tell.
-    async fn clients(&self) -> Vec<String> {
-        let mut found = self.members.clone();
-        for peer in &self.peers {
-            found.extend(client_urls(peer, self.files.as_ref()).await);
-        }
-        found.dedup();
-        found
+    /// What a gateway to them goes by.
+    fn gateway(&self) -> Result<GatewayConfig, EtcdError> {
+        let text = toml::to_string(self).map_err(|error| EtcdError::Gateway(error.to_string()))?;
+        let wrong = |error: gateway::GatewayConfigError| EtcdError::Gateway(error.to_string());
+        GatewayConfig::parse(&text, Path::new(GATEWAY_FILE)).map_err(wrong)
     }
 }
 
@@ -349,7 +361,8 @@ async fn become_gateway(
     }
     // Debian starts one of its own at installation; it would hold the address.
     system.run("systemctl", &["disable", "--now", UNIT])?;
-    let text = toml::to_string(servers).map_err(|_| EtcdError::Incomplete("servers"))?;
+    servers.gateway()?;
+    let text = toml::to_string(servers).map_err(|error| EtcdError::Gateway(error.to_string()))?;
     let text = format!("# Written by fleet: `fleetctl leave` takes it away.\n{text}");
     let changed = run_with(system, GATEWAY, &File::plain(GATEWAY_FILE, text), talk)?;
     answers(LOCAL, GATEWAY, talk, "the gateway to etcd").await?;
@@ -393,8 +406,4 @@ async fn answers(url: &str, unit: &'static str, talk: Talk<'_>, what: &str) -> R
             why: error.to_string(),
         }),
     }
-}
-
-async fn client_urls(_peer: &str, _files: Option<&TlsFiles>) -> Vec<String> {
-    Vec::new()
 }

@@ -20,7 +20,14 @@ struct State {
     /// `enabled`, `masked`, …
     enabled: BTreeMap<String, String>,
     changes: Vec<String>,
-    answers: Vec<(String, Ended)>,
+    answers: Vec<Answer>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    command: String,
+    ended: Ended,
+    is_change: bool,
 }
 
 fn ended(success: bool, stdout: &str) -> Ended {
@@ -78,7 +85,21 @@ impl Memory {
 
     /// A command line that begins so ends so; the latest answer given wins.
     pub fn answer(&self, command: &str, answer: Ended) {
-        self.state(|s| s.answers.insert(0, (command.to_owned(), answer)));
+        self.teach(command, answer, true);
+    }
+
+    /// As [`Self::answer`], to a question: asking it is no change.
+    pub fn reply(&self, command: &str, answer: Ended) {
+        self.teach(command, answer, false);
+    }
+
+    fn teach(&self, command: &str, ended: Ended, is_change: bool) {
+        let answer = Answer {
+            command: command.to_owned(),
+            ended,
+            is_change,
+        };
+        self.state(|s| s.answers.insert(0, answer));
     }
 }
 
@@ -121,11 +142,13 @@ impl System for Memory {
     fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
         let command = [&[program], arguments].concat().join(" ");
         Ok(self.state(|s| {
-            let answer = s.answers.iter().find(|(c, _)| command.starts_with(c));
-            match answer.map(|(_, answer)| answer.clone()) {
-                Some(answer) => {
-                    s.changes.push(command);
-                    answer
+            let answer = s.answers.iter().find(|a| command.starts_with(&a.command));
+            match answer.map(|a| (a.ended.clone(), a.is_change)) {
+                Some((ended, is_change)) => {
+                    if is_change {
+                        s.changes.push(command);
+                    }
+                    ended
                 }
                 None => s.run(program, arguments, &command),
             }
@@ -182,7 +205,13 @@ impl State {
                     arguments.get(at + 1).copied()
                 };
                 if let Some(hash) = option("--password") {
-                    put(files, "/etc/shadow", &format!("{last}:{hash}:1::::::\n"));
+                    let shadow = files.get(Path::new("/etc/shadow"));
+                    let shadow =
+                        shadow.map_or_else(String::new, |f| String::from_utf8(f.content.clone()).unwrap());
+                    let others = shadow.lines().filter(|l| !l.starts_with(&format!("{last}:")));
+                    let mut shadow: Vec<String> = others.map(str::to_owned).collect();
+                    shadow.push(format!("{last}:{hash}:1::::::\n"));
+                    put(files, "/etc/shadow", &shadow.join("\n"));
                 }
                 let home = option("--home-dir").map_or_else(|| format!("/home/{last}"), str::to_owned);
                 self.users.entry(last).or_insert(home);
