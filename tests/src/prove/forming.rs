@@ -183,9 +183,7 @@ pub fn reboots(cluster: &Cluster, members: usize, settings: &Settings, printer: 
         }
     }
     let took = printer.step("every machine: power cut, then booted", |_| {
-        for machine in cluster.machines() {
-            machine.cut_power()?;
-        }
+        cluster.blackout()?;
         let started = Instant::now();
         cluster.boot_all()?;
         cluster.wait_formed(&all, members, allowed)?;
