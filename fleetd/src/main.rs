@@ -39,11 +39,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bootstrap(bootstrap::command::Arguments),
-    #[command(bin_name = "fleetctl init")]
+    #[command(override_usage = "fleetctl init [OPTIONS]")]
     Init(bootstrap::init::Init),
-    #[command(bin_name = "fleetctl join")]
+    #[command(override_usage = "fleetctl join [OPTIONS] <ADDRESS>...")]
     Join(bootstrap::join::Join),
-    #[command(bin_name = "fleetctl leave")]
+    #[command(override_usage = "fleetctl leave [OPTIONS]")]
     Leave(bootstrap::leave::Leave),
     /// What fleet-guard.service runs
     #[command(hide = true)]

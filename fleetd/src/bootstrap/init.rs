@@ -65,6 +65,9 @@ pub enum SetupError {
         super::token::FILE
     )]
     OtherToken,
+    /// The machine is in a cluster with another one.
+    #[error("this machine has joined a cluster with another token: `fleetctl leave` comes first")]
+    StrangeToken,
     /// There is none.
     #[error("a cluster is joined with its token: --token, as `fleetctl init` showed it (it shows it again)")]
     NoToken,

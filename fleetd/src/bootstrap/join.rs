@@ -58,17 +58,22 @@ fn client_url(server: &str) -> String {
 /// If it did not come to that; run again, it goes on.
 pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Result<String, SetupError> {
     this::root()?;
-    match standing(system)? {
-        Standing::Bare | Standing::Member(_) | Standing::Gateway => {}
+    let is_in = match standing(system)? {
+        Standing::Bare => false,
+        Standing::Member(_) | Standing::Gateway => true,
         Standing::Founder(_) => return Err(Taken::Founded.into()),
         Standing::CloudConfig(_) => return Err(Taken::CloudConfig.into()),
-    }
+    };
     let own = this::own(arguments.address, arguments.metadata.clone())?;
     let token = arguments.token.given(system)?;
     let token = match token {
         Some(token) => token,
         None => Token::kept(system)?.transpose()?.ok_or(SetupError::NoToken)?,
     };
+    // etcd on this machine lives by the certificates that are there.
+    if is_in && !pki::belongs(system, &token)? {
+        return Err(SetupError::StrangeToken);
+    }
     settle_certificates(system, &token, &own, talk)?;
     // The founder may still be on its way up.
     let given = servers(arguments.servers.iter().map(|s| client_url(s)).collect());

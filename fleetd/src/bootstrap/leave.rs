@@ -9,7 +9,7 @@ use super::etcd::dropin::{self, Environment};
 use super::etcd::members::{Member, MembersError};
 use super::etcd::{EtcdError, GATEWAY, GATEWAY_FILE, LOCAL, Servers, TlsFiles, UNIT};
 use super::fleet::{self, FleetError};
-use super::settings::DROP_IN;
+use super::settings::{DATA, DROP_IN};
 use super::standing::{CLOUD_DROP_IN, Standing, standing};
 use super::system::{System, SystemError};
 use super::talk::{Talk, until};
@@ -250,10 +250,11 @@ fn clean(system: &dyn System, standing: &Standing) -> Result<(), SystemError> {
         // One that is not installed is as good as stopped.
         system.run("systemctl", &["disable", "--quiet", "--now", unit])?;
     }
-    // etcd's own directory alone: whatever stands in the settings, nothing above it is removed.
+    // etcd's own directory alone: whatever stands in the settings, nothing beside it is removed.
     if let Some(data) = data {
         system.remove(&Path::new(data).join("member"))?;
     }
+    system.remove(Path::new(DATA))?;
     for path in [pki::DIRECTORY, token::FILE, GATEWAY_FILE, "/var/lib/fleet"] {
         system.remove(Path::new(path))?;
     }

@@ -103,6 +103,17 @@ pub fn issue(token: &Token, names: &[String], addresses: &[IpAddr]) -> Result<Id
     })
 }
 
+/// Whether the certificates that are here, if any, were made from this token.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn belongs(system: &dyn System, token: &Token) -> Result<bool, PkiError> {
+    let (params, key) = ca(token)?;
+    let ca = params.self_signed(&key)?.pem();
+    let found = system.read(Path::new(CA))?;
+    Ok(found.is_none_or(|found| found == ca.as_bytes()))
+}
+
 /// Makes and writes this machine's certificates, unless the ones that are there belong to this token and these names.
 ///
 /// # Errors

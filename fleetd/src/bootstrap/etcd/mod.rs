@@ -194,7 +194,11 @@ impl Servers {
         let mut clients = self.members.clone();
         let mut silence = None;
         if !self.peers.is_empty() {
-            match gateway::ask(&self.gateway()?).await {
+            let peers = Self {
+                members: Vec::new(),
+                ..self.clone()
+            };
+            match gateway::ask(&peers.gateway()?).await {
                 Ok(told) => clients.extend(told.clients.iter().map(ToString::to_string)),
                 Err(why) => silence = Some(why),
             }
