@@ -205,7 +205,7 @@ pub enum Command {
     /// Make this machine one of a cluster that `init` founded (as root)
     #[command(disable_help_flag = true)]
     Join(OnThisMachine),
-    /// Take this machine out of its cluster: its units move, etcd does without it (as root)
+    /// Take this machine out of its cluster; no unit is lost (as root)
     #[command(disable_help_flag = true)]
     Leave(OnThisMachine),
     /// Print the version

@@ -7,6 +7,7 @@ mod broken;
 mod fake;
 mod inspect;
 mod list;
+mod on_this_machine;
 mod outcome;
 mod recover;
 mod say;

@@ -30,6 +30,9 @@ fn help() {
       list-unit-files  List the units the cluster knows
       list-machines    List the machines of the cluster
       recover          Follow a registry that was wiped or restored, after putting back what runs
+      init             Found a cluster on this machine: etcd and fleet (as root)
+      join             Make this machine one of a cluster that `init` founded (as root)
+      leave            Take this machine out of its cluster; no unit is lost (as root)
       version          Print the version
       help             Print this message or the help of the given subcommand(s)
 
