@@ -263,6 +263,12 @@ fn clean(system: &dyn System, standing: &Standing) -> Result<(), SystemError> {
         system.remove(&dropin::path("fleet.service", drop_in))?;
         system.remove(&dropin::path(UNIT, drop_in))?;
     }
+    // Their directories too, unless a person has drop-ins of their own there.
+    for unit in ["fleet.service", UNIT] {
+        let path = dropin::path(unit, DROP_IN);
+        let directory = path.parent().unwrap_or(&path).display().to_string();
+        system.run("rmdir", &["--ignore-fail-on-non-empty", &directory])?;
+    }
     system.must("systemctl", &["daemon-reload"])?;
     Ok(())
 }
