@@ -140,6 +140,19 @@ impl Members {
         removed.map(|_| ()).map_err(|error| self.refused(error))
     }
 
+    /// Says where a member is reached by the others now.
+    ///
+    /// # Errors
+    /// If etcd does not take it.
+    pub async fn update(&mut self, id: u64, peers: &[String]) -> Result<(), MembersError> {
+        let updated = self
+            .client
+            .cluster_client()
+            .member_update(id, peers.to_vec())
+            .await;
+        updated.map(|_| ()).map_err(|error| self.refused(error))
+    }
+
     /// The leader's id, and the id of the member that is spoken to.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ pub enum Next {
     Start {
         /// `ETCD_INITIAL_CLUSTER`, for its very first start.
         cluster: String,
-        /// To be given a vote once it has caught up.
-        learner: Option<u64>,
+        /// As the cluster knows it. A learner is to be given a vote once it has caught up.
+        ours: Member,
     },
     /// It holds the data of a cluster that it is no member of.
     Stranger,
@@ -27,17 +27,24 @@ pub enum Next {
 pub fn next(members: &[Member], name: &str, peers: &[String], has_data: bool, limit: usize) -> Next {
     let ours = members
         .iter()
-        .find(|member| member.peers.iter().any(|url| peers.contains(url)));
+        .find(|member| is_ours(member, name, peers, has_data));
     match ours {
         None if has_data => Next::Stranger,
         None if members.len() >= limit => Next::Full,
         None => Next::Add,
-        Some(ours) if !ours.name.is_empty() && !has_data => Next::Replace(ours.id),
+        // One that has run tells where its clients find it; a founder has a name before it has ever run.
+        Some(ours) if !ours.clients.is_empty() && !has_data => Next::Replace(ours.id),
         Some(ours) => Next::Start {
             cluster: initial_cluster(members, ours.id, name),
-            learner: ours.is_learner.then_some(ours.id),
+            ours: ours.clone(),
         },
     }
+}
+
+/// Whether a member is this machine: by its peer URLs; where there is data, also by its name, for its address may have
+/// changed since. Without data a name says nothing: a cloned machine has the same.
+pub fn is_ours(member: &Member, name: &str, peers: &[String], has_data: bool) -> bool {
+    member.peers.iter().any(|url| peers.contains(url)) || (has_data && member.name == name)
 }
 
 /// `NAME=URL` for every URL of every member. Names of others do not matter; a member that has never run has none.
@@ -68,47 +75,58 @@ mod tests {
         }
     }
 
+    /// After its first start.
+    fn ran(member: Member) -> Member {
+        Member {
+            clients: vec!["https://x:2379".to_owned()],
+            ..member
+        }
+    }
+
     #[test]
     fn wherever_it_was_cut_off_it_goes_on() {
         let peers = ["https://b:2380".to_owned()];
-        let first = member(1, "m1", "a", false);
+        let first = ran(member(1, "m1", "a", false));
         let with = |own: &[Member]| [std::slice::from_ref(&first), own].concat();
-        let start = |learner| Next::Start {
-            cluster: "m1=https://a:2380,m2=https://b:2380".to_owned(),
-            learner,
+        let learner = member(2, "", "b", true);
+        let follower = ran(member(2, "m2", "b", true));
+        let voter = ran(member(2, "m2", "b", false));
+        let founder = member(2, "m2", "b", false);
+        let moved = ran(member(2, "m2", "old", false));
+        let start = |ours: &Member| Next::Start {
+            cluster: format!("m1=https://a:2380,m2={}", ours.peers[0]),
+            ours: ours.clone(),
         };
         for (what, members, has_data, wanted) in [
             ("nothing done yet", with(&[]), false, Next::Add),
-            (
-                "announced",
-                with(&[member(2, "", "b", true)]),
-                false,
-                start(Some(2)),
-            ),
+            ("announced", with(&[learner.clone()]), false, start(&learner)),
             (
                 "etcd has begun to write",
-                with(&[member(2, "", "b", true)]),
+                with(&[learner.clone()]),
                 true,
-                start(Some(2)),
+                start(&learner),
             ),
+            ("started", with(&[follower.clone()]), true, start(&follower)),
+            ("all done", with(&[voter.clone()]), true, start(&voter)),
             (
-                "started",
-                with(&[member(2, "m2", "b", true)]),
-                true,
-                start(Some(2)),
-            ),
-            (
-                "all done",
-                with(&[member(2, "m2", "b", false)]),
-                true,
-                start(None),
-            ),
-            (
-                "disk lost",
-                with(&[member(2, "m2", "b", false)]),
+                "a founder that has never run",
+                with(&[founder.clone()]),
                 false,
-                Next::Replace(2),
+                start(&founder),
             ),
+            (
+                "its address has changed",
+                with(&[moved.clone()]),
+                true,
+                start(&moved),
+            ),
+            (
+                "a clone of another member",
+                with(&[moved.clone()]),
+                false,
+                Next::Add,
+            ),
+            ("disk lost", with(&[voter.clone()]), false, Next::Replace(2)),
             ("taken away, data kept", with(&[]), true, Next::Stranger),
             (
                 "enough of them",

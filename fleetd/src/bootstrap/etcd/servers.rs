@@ -1,0 +1,134 @@
+//! Where members of a cluster are, and speaking to one of them.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::dropin::Environment;
+use super::members::{Member, Members, MembersError};
+use super::{EtcdError, GATEWAY_FILE};
+use crate::gateway::{self, GatewayConfig};
+use crate::registry::etcd::{EtcdTls, EtcdTlsError};
+
+/// Where members of a cluster are, and how they are spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Servers {
+    /// Their addresses for other members: `http://10.0.0.1:2380`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<String>,
+    /// Their addresses for clients: `https://10.0.0.1:2379`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// Certificates for `https://`.
+    #[serde(flatten)]
+    pub files: Option<TlsFiles>,
+}
+
+/// PEM files for TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFiles {
+    /// Who vouches for the members.
+    pub cafile: String,
+    /// Ours.
+    pub certfile: String,
+    /// The key to it.
+    pub keyfile: String,
+}
+
+impl std::fmt::Display for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all: Vec<&str> = self
+            .peers
+            .iter()
+            .chain(&self.members)
+            .map(String::as_str)
+            .collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+impl Servers {
+    /// Known by their addresses for other members alone.
+    pub fn at_peers(peers: Vec<String>) -> Self {
+        Self {
+            peers,
+            ..Self::default()
+        }
+    }
+
+    /// With the certificates that etcd's own settings name, if none are known.
+    pub fn or_files_of(&self, environment: &Environment) -> Self {
+        let file = |name: &str| environment.get(name).cloned();
+        let own = file("ETCD_TRUSTED_CA_FILE")
+            .zip(file("ETCD_CERT_FILE"))
+            .zip(file("ETCD_KEY_FILE"));
+        let own = own.map(|((cafile, certfile), keyfile)| TlsFiles {
+            cafile,
+            certfile,
+            keyfile,
+        });
+        Self {
+            files: self.files.clone().or(own),
+            ..self.clone()
+        }
+    }
+
+    fn tls(&self) -> Result<Option<EtcdTls>, EtcdTlsError> {
+        let files = self.files.as_ref();
+        EtcdTls::read(
+            files.map(|f| Path::new(&f.cafile)),
+            files.map(|f| Path::new(&f.certfile)),
+            files.map(|f| Path::new(&f.keyfile)),
+        )
+    }
+
+    /// Speaks to one of them. Those whose certificates cannot be checked are not spoken to; that is said only if there is
+    /// nobody else.
+    ///
+    /// # Errors
+    /// If none answers.
+    pub async fn reach(&self) -> Result<(Members, Vec<Member>), EtcdError> {
+        let mut clients = self.members.clone();
+        let mut why = None;
+        match self.ask().await {
+            Ok(told) => clients.extend(told.clients.iter().map(ToString::to_string)),
+            Err(error) => why = Some(error),
+        }
+        let tls = match self.tls() {
+            Ok(tls) => tls,
+            Err(error) => {
+                clients.retain(|url| url.starts_with("http://"));
+                why = Some(error.into());
+                None
+            }
+        };
+        match why {
+            Some(why) if clients.is_empty() => Err(why),
+            _ => Ok(Members::reach(&clients, tls.as_ref()).await?),
+        }
+    }
+
+    /// What the peers say about the members; nobody where no peer is known.
+    pub(super) async fn ask(&self) -> Result<gateway::Members, EtcdError> {
+        if self.peers.is_empty() {
+            return Ok(gateway::Members::default());
+        }
+        let peers = Self {
+            members: Vec::new(),
+            ..self.clone()
+        };
+        let told = gateway::ask(&peers.gateway()?).await;
+        told.map_err(|why| MembersError::Unreachable(why).into())
+    }
+
+    /// What a gateway to them goes by.
+    pub(super) fn gateway(&self) -> Result<GatewayConfig, EtcdError> {
+        let text = self.toml()?;
+        let wrong = |error: gateway::GatewayConfigError| EtcdError::Gateway(error.to_string());
+        GatewayConfig::parse(&text, Path::new(GATEWAY_FILE)).map_err(wrong)
+    }
+
+    pub(super) fn toml(&self) -> Result<String, EtcdError> {
+        toml::to_string(self).map_err(|error| EtcdError::Gateway(error.to_string()))
+    }
+}
