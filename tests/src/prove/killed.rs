@@ -177,16 +177,10 @@ fn attempt(
 
 /// Nothing on a machine that has left speaks of the cluster any more.
 fn gone(cluster: &Cluster, number: usize) -> Result<()> {
-    let left = cluster.run(
-        number,
-        &[
-            "find",
-            "/etc/fleet",
-            "/etc/systemd/system/etcd.service.d",
-            "/var/lib/etcd/fleet",
-        ],
-    );
-    let left = left.unwrap_or_default();
+    // What is not there makes find fail, and is as it should be.
+    let look = "find /etc/fleet /etc/systemd/system/etcd.service.d /var/lib/etcd/fleet 2>/dev/null || true";
+    let left = cluster.run(number, &["sh", "-c", look])?;
+    ensure!(left.contains("/etc/fleet/fleet.conf"), "nothing was seen: {left}");
     let left: Vec<&str> = left
         .lines()
         .filter(|path| !["/etc/fleet", "/etc/fleet/fleet.conf"].contains(path))
