@@ -8,8 +8,8 @@
 //! machine's certificate, while the local side stays plain: whoever runs on this machine has what that certificate opens
 //! (docs/security.md).
 //!
-//! Nothing happens while nobody connects: members are asked at the start, after a member could not be reached, and with a
-//! new connection, once a minute at most.
+//! Nothing happens while nobody is connected: members are asked at the start, after a member could not be reached, with a
+//! new connection, once a minute at most, and every ten minutes while connections are open.
 //!
 //! Rooms: [`choice`] decides whom to try and in which order, [`Members`] reads what a peer says; `dial` connects and asks,
 //! `reach` is what all connections share, [`process`] is the process.
@@ -77,6 +77,8 @@ pub struct Patience {
     pub between: Duration,
     /// After this long what is known of the members is old, and the next connection has it renewed.
     pub fresh: Duration,
+    /// While connections are open it is renewed this often without a new one.
+    pub open: Duration,
 }
 
 impl Default for Patience {
@@ -85,6 +87,7 @@ impl Default for Patience {
             dial: Duration::from_secs(1),
             between: Duration::from_secs(1),
             fresh: Duration::from_secs(60),
+            open: Duration::from_secs(600),
         }
     }
 }
@@ -195,6 +198,7 @@ async fn pass(mut local: TcpStream, reach: &Reach) {
     let Some((member, mut remote)) = reach.reach(speaks).await else {
         return;
     };
+    let _open = reach.open();
     let passed = async {
         local.set_nodelay(true)?;
         copy_bidirectional(&mut local, &mut remote).await

@@ -11,6 +11,7 @@ mod stage;
 
 use std::time::Duration;
 
+use fleetd::gateway::Patience;
 use stage::{HTTP2, Log, Machine, Pki, Server, list, say};
 
 const OUTAGE: &str = "could not reach any member of etcd";
@@ -92,6 +93,31 @@ async fn what_it_knew_outlives_it_and_all_members_it_was_told_of() {
     let other = Server::member("other").await;
     let moved = machine.gateway(&format!("members = [{:?}]", other.http())).await;
     assert_eq!(moved.ask("1").await.unwrap(), "other:1");
+}
+
+#[tokio::test]
+async fn members_are_followed_while_one_connection_is_held() {
+    let machine = Machine::new();
+    let old = Server::member("old").await;
+    let peer = Server::peer(list("http://127.0.0.1:9", &[old.http()])).await;
+    let (config, port) = (peers(&[&peer]), peer.port);
+    let patience = Patience {
+        open: Duration::from_millis(50),
+        ..Patience::default()
+    };
+    let gateway = machine.gateway_with(&config, patience).await;
+    let mut held = gateway.connect().await;
+    assert_eq!(say(&mut held, "1").await.unwrap(), "old:1");
+
+    // One after the other is replaced; the one that is held goes last, and with it the peer it was told of.
+    let new = Server::member("new").await;
+    peer.end().await;
+    let peer = Server::peer_at(port, list("http://127.0.0.1:9", &[old.http(), new.http()])).await;
+    machine.remembers(&new.http()).await;
+    assert_eq!(say(&mut held, "2").await.unwrap(), "old:2", "nobody came anew");
+    peer.end().await;
+    old.end().await;
+    assert_eq!(gateway.ask("3").await.unwrap(), "new:3");
 }
 
 #[tokio::test]
