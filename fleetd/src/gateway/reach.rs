@@ -96,6 +96,10 @@ impl Reach {
         self.tls.is_some()
     }
 
+    pub(super) fn linger(&self) -> Duration {
+        self.patience.linger
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
