@@ -205,7 +205,7 @@ async fn pass(local: TcpStream, reach: &Reach) {
     let _open = reach.open();
     // One that is gone already ends by itself.
     let _ = local.set_nodelay(true);
-    let passed = relay(local, remote, reach.linger()).await;
+    let passed = relay(local, remote, reach.linger(), || reach.mute(&member)).await;
     let (sent, received) = (passed.sent, passed.received);
     match passed.end {
         Ok(()) => tracing::debug!(%member, sent, received, "closed a connection"),

@@ -180,6 +180,21 @@ impl Reach {
         self.bell.notify_one();
     }
 
+    /// A member has said nothing on a whole connection, though it was spoken to: it takes connections, and hangs. Whoever
+    /// asks next is to find another one first, however late that is.
+    pub(super) fn mute(&self, target: &Address) {
+        self.failed(target);
+        let next = self.targets(&BTreeSet::new()).into_iter().next();
+        let mut state = self.state();
+        if state.current.as_ref() != Some(target) || next.as_ref() == Some(target) {
+            return;
+        }
+        let other = next.as_ref().map(ToString::to_string).unwrap_or_default();
+        state.current = next;
+        drop(state);
+        tracing::info!(member = %target, other, "heard nothing from a member of etcd, tries another one first");
+    }
+
     fn none_works(&self, reasons: &[String]) {
         if std::mem::replace(&mut self.state().outage, true) {
             return;

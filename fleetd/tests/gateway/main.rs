@@ -271,6 +271,37 @@ async fn a_member_that_says_nothing_is_given_a_second() {
 }
 
 #[tokio::test]
+async fn a_member_that_takes_connections_and_hangs_is_tried_last() {
+    let (log, _guard) = Log::new();
+    let machine = Machine::new();
+    let (a, b) = (Server::member("a").await, Server::member("b").await);
+    let gateway = machine
+        .gateway(&format!("members = [{:?}, {:?}]", a.http(), b.http()))
+        .await;
+    let first = gateway.ask("1").await.unwrap();
+    let (frozen, left) = if first == "a:1" { (a, "b:2") } else { (b, "a:2") };
+    let port = frozen.port;
+    frozen.end().await;
+    let _frozen = Server::silent_at(port).await;
+
+    // A client that waits for an answer, and gives up. One that said nothing waited for none.
+    drop(gateway.connect().await);
+    let mut client = gateway.connect().await;
+    tokio::io::AsyncWriteExt::write_all(&mut client, b"?")
+        .await
+        .unwrap();
+    drop(client);
+    while log.lines("heard nothing from a member").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(gateway.ask("2").await.unwrap(), left);
+    }
+    let said = log.lines("heard nothing from a member");
+    assert!(said.len() == 1 && said[0].contains(&port.to_string()), "{said:?}");
+}
+
+#[tokio::test]
 async fn the_first_address_has_to_be_free_and_the_others_are_tried() {
     let (log, _guard) = Log::new();
     let machine = Machine::new();

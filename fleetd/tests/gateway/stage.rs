@@ -98,7 +98,12 @@ impl Server {
 
     /// Takes connections, and says nothing.
     pub(crate) async fn silent() -> Self {
-        Self::new(0, |stream| async move {
+        Self::silent_at(0).await
+    }
+
+    /// The same at a port of one's choice.
+    pub(crate) async fn silent_at(port: u16) -> Self {
+        Self::new(port, |stream| async move {
             std::future::pending::<()>().await;
             drop(stream);
             Ok(())
