@@ -3,6 +3,7 @@
 mod again;
 mod bad;
 mod good;
+mod refused;
 
 use std::net::IpAddr;
 use std::sync::Mutex;

@@ -24,11 +24,14 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
                 "has no effect with proxy: on: the gateway answers at 127.0.0.1:2379, on this machine only",
             );
         }
+        let data = wanted.environment.get("ETCD_DATA_DIR").cloned();
+        let data = data.unwrap_or_else(|| DATA_DIRECTORY.to_owned());
         return Some(Etcd {
             role: Role::Gateway {
                 servers: Servers::at_peers(distinct(cluster.value.iter().map(|(_, url)| url))),
             },
-            environment: BTreeMap::new(),
+            // A gateway has no data; where etcd had it tells whether this machine is a member.
+            environment: BTreeMap::from([("ETCD_DATA_DIR".to_owned(), data)]),
             drop_in,
         });
     }

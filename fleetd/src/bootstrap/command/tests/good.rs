@@ -43,7 +43,7 @@ coreos:
 "#;
 
 /// A worker without etcd of its own.
-const PROXY: &str = r#"#cloud-config
+pub(super) const PROXY: &str = r#"#cloud-config
 
 coreos:
   etcd2:
