@@ -208,11 +208,24 @@ fn perform(step: &Step, changed: &Changed, system: &dyn System) -> Result<(), Sy
                 Verb::Start if changed.concerns(unit, Verb::Start) => Verb::Restart,
                 other => *other,
             };
-            system.must("systemctl", &[verb.as_str(), unit])?;
+            command(system, unit, verb)?;
         }
         Step::Etcd(_) => {}
     }
     Ok(())
+}
+
+fn command(system: &dyn System, unit: &str, verb: Verb) -> Result<(), SystemError> {
+    let restarts = !matches!(verb, Verb::Start | Verb::Stop | Verb::Reload);
+    if let Some(name) = unit.strip_suffix(".socket").filter(|_| restarts) {
+        let service = format!("{name}.service");
+        if system.run("systemctl", &["is-active", "--quiet", &service])?.success {
+            // systemd opens no socket while the service behind it runs. In one call, so that it never comes to a mere stop:
+            // for fleetd that would be its leave.
+            return system.must("systemctl", &["restart", unit, &service]).map(drop);
+        }
+    }
+    system.must("systemctl", &[verb.as_str(), unit]).map(drop)
 }
 
 fn with_runtime<'a>(verb: &'a str, unit: &'a str, runtime: bool) -> Vec<&'a str> {

@@ -4,6 +4,7 @@ mod again;
 mod bad;
 mod good;
 mod refused;
+mod units;
 
 use std::net::IpAddr;
 use std::sync::Mutex;

@@ -179,6 +179,13 @@ impl State {
         if let Some(answer) = is_question {
             return answer;
         }
+        if let ("systemctl", ["start" | "restart" | "try-restart" | "reload-or-restart", unit]) = (program, arguments)
+            && let Some(service) = unit.strip_suffix(".socket").map(|name| format!("{name}.service"))
+            && self.active.contains(&service)
+        {
+            let stderr = format!("{unit}: Socket service {service} already active, refusing.\n");
+            return Ended { stderr, ..ended(false, "") };
+        }
         self.changes.push(match (program, arguments) {
             ("runuser", ["-u", user, ..]) => format!("runuser {user} appends {} lines", arguments.len() - 8),
             _ => command.to_owned(),
@@ -235,8 +242,8 @@ impl State {
                 self.enabled.insert(last, word.to_owned());
             }
             ("systemctl", ["mask", ..]) => drop(self.enabled.insert(last, "masked".to_owned())),
-            ("systemctl", ["start" | "restart" | "reload-or-restart", unit]) => {
-                self.active.insert((*unit).to_owned());
+            ("systemctl", ["start" | "restart" | "reload-or-restart", units @ ..]) => {
+                self.active.extend(units.iter().map(|unit| (*unit).to_owned()));
             }
             ("systemctl", ["stop", unit]) => drop(self.active.remove(*unit)),
             _ => {}
