@@ -84,55 +84,93 @@ impl Changed {
     }
 }
 
-/// Does the steps in order, with a line of talk for each thing done. Says whether anything had to be changed.
+/// Does the steps in order, with a line of talk for each thing done. Says whether anything had to be changed. What fails
+/// with one unit does not keep the others waiting; only fleetd, which is nothing without etcd.
 ///
 /// # Errors
-/// The first step that could not be done. Running all of them again goes on from there.
+/// All that could not be done. Running all of them again goes on from there.
 pub async fn apply(
     steps: &[Step],
     system: &dyn System,
     talk: &(dyn Fn(&str) + Sync),
-) -> Result<bool, ApplyError> {
-    let changed = Changed::look(steps, system)?;
+) -> Result<bool, Vec<ApplyError>> {
+    let kept = |error| vec![ApplyError::Unfinished(error)];
+    let changed = Changed::look(steps, system).map_err(kept)?;
     if !changed.0.is_empty() {
-        changed.keep(system)?;
+        changed.keep(system).map_err(kept)?;
     }
     let mut any = !changed.0.is_empty();
+    let mut failures = Vec::new();
+    let mut has_etcd = true;
     for step in steps {
-        if let Step::Etcd(wanted) = step {
-            let failed = |error| ApplyError::Etcd {
-                step: step.to_string(),
-                error,
-            };
-            let formed = etcd::form(wanted, system, Talk(talk)).await.map_err(failed)?;
-            let formed = formed != Formed::Up { changed: false };
-            any |= formed;
-            if !formed && changed.concerns("etcd.service", Verb::Start) {
-                let failed = |error| failed(EtcdError::System(error));
-                system
-                    .must("systemctl", &["try-restart", "etcd.service"])
-                    .map_err(failed)?;
-                talk("try-restart etcd.service");
-            }
+        if !has_etcd && matches!(step, Step::Command { unit, .. } if unit == "fleet.service") {
+            talk(&format!("left out, for want of etcd: {step}"));
             continue;
         }
-        let failed = |error| ApplyError::System {
-            step: step.to_string(),
-            error,
-        };
-        if !is_done(step, &changed, system).map_err(failed)? {
-            perform(step, &changed, system).map_err(failed)?;
-            talk(&step.to_string());
-            any = true;
+        match one(step, &changed, system, talk).await {
+            Ok(did) => any |= did,
+            Err(error) => {
+                failures.push(error);
+                if !is_of_one_unit(step) {
+                    return Err(failures);
+                }
+                has_etcd &= !matches!(step, Step::Etcd(_));
+            }
         }
     }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
     if !changed.0.is_empty() {
-        Changed::default().keep(system)?;
+        Changed::default().keep(system).map_err(kept)?;
     }
     if !any {
         talk("unchanged");
     }
     Ok(any)
+}
+
+/// Whether no later step needs this one, but for what fleetd needs.
+fn is_of_one_unit(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Mask { .. } | Step::Enable { .. } | Step::Command { .. } | Step::Etcd(_)
+    )
+}
+
+/// Does one step, unless it is done. Says whether there was something to do.
+async fn one(
+    step: &Step,
+    changed: &Changed,
+    system: &dyn System,
+    talk: &(dyn Fn(&str) + Sync),
+) -> Result<bool, ApplyError> {
+    if let Step::Etcd(wanted) = step {
+        let failed = |error| ApplyError::Etcd {
+            step: step.to_string(),
+            error,
+        };
+        let formed = etcd::form(wanted, system, Talk(talk)).await.map_err(failed)?;
+        let formed = formed != Formed::Up { changed: false };
+        if !formed && changed.concerns("etcd.service", Verb::Start) {
+            let failed = |error| failed(EtcdError::System(error));
+            system
+                .must("systemctl", &["try-restart", "etcd.service"])
+                .map_err(failed)?;
+            talk("try-restart etcd.service");
+        }
+        return Ok(formed);
+    }
+    let failed = |error| ApplyError::System {
+        step: step.to_string(),
+        error,
+    };
+    let is_done = is_done(step, changed, system).map_err(failed)?;
+    if !is_done {
+        perform(step, changed, system).map_err(failed)?;
+        talk(&step.to_string());
+    }
+    Ok(!is_done)
 }
 
 /// Whether a step has nothing to do. Of etcd only [`etcd::form`] can say: no.

@@ -159,8 +159,10 @@ async fn carry_out(arguments: &Arguments, outside: &Outside<'_>) -> u8 {
     }
     match apply::apply(&steps, system, talk).await {
         Ok(_) => DONE,
-        Err(error) => {
-            talk(&format!("fleetd bootstrap: {error}"));
+        Err(errors) => {
+            for error in errors {
+                talk(&format!("fleetd bootstrap: {error}"));
+            }
             FAILED
         }
     }

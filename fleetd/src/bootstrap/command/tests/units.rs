@@ -28,3 +28,60 @@ fn a_socket_is_restarted_together_with_its_service() {
         assert_eq!(ran.code, 0, "{:?}", ran.said);
     }
 }
+
+/// Two units with files of their own.
+const TWO: &str = "#cloud-config\ncoreos:\n  units:\n    - name: a.service\n      command: start\n      content: |\n        [Service]\n        ExecStart=/a\n    - name: b.service\n      command: start\n      content: |\n        [Service]\n        ExecStart=/b\n    - name: c.service\n      command: start\n";
+
+#[test]
+fn one_that_fails_does_not_keep_the_others_waiting() {
+    let system = Memory::new("core-01");
+    let ended = |success| crate::bootstrap::system::Ended {
+        success,
+        stdout: String::new(),
+        stderr: "no such program\n".to_owned(),
+    };
+    system.answer("systemctl restart a.service", ended(false));
+    system.answer("systemctl start c.service", ended(false));
+    let ran = run_again(&system, TWO);
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        ran.said[ran.said.len() - 3..],
+        [
+            "start b.service",
+            "fleetd bootstrap: cannot start a.service: systemctl restart a.service failed: no such program",
+            "fleetd bootstrap: cannot start c.service: systemctl start c.service failed: no such program",
+        ]
+    );
+    assert!(system.text("/run/fleet/bootstrap.unfinished").is_some());
+    system.answer("systemctl restart a.service", ended(true));
+    system.answer("systemctl start c.service", ended(true));
+    let ran = run_again(&system, TWO);
+    assert_eq!(ran.code, 0, "{:?}", ran.said);
+    assert!(ran.changes.contains(&"systemctl restart a.service".to_owned()));
+    assert!(system.text("/run/fleet/bootstrap.unfinished").is_none());
+}
+
+#[test]
+fn without_etcd_all_is_done_but_fleet() {
+    let system = Memory::new("core-01");
+    let missing = crate::bootstrap::system::Ended {
+        success: false,
+        stdout: String::new(),
+        stderr: String::new(),
+    };
+    system.reply("systemctl cat fleet-gateway.service", missing);
+    let text = super::good::PROXY.replace(
+        "runcmd:\n",
+        "    - name: z.service\n      command: start\nruncmd:\n",
+    );
+    let ran = run_again(&system, &text);
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        ran.said[ran.said.len() - 3..],
+        [
+            "left out, for want of etcd: start fleet.service",
+            "start z.service",
+            "fleetd bootstrap: cannot pass connections to etcd on to its members at http://10.0.0.21:2380,http://10.0.0.22:2380: fleet-gateway.service is not installed: apt-get install fleet",
+        ]
+    );
+}
