@@ -3,6 +3,7 @@
 //! A unit is restarted because its files have changed. Which ones have is written down before the first is touched and
 //! forgotten when all is done: a run that was cut off between the file and the restart is made good by the next.
 
+mod directory;
 mod users;
 
 use std::collections::BTreeSet;
@@ -70,7 +71,12 @@ impl Changed {
 
     /// Whether a unit has to be told: for `start` of its own files only, otherwise of any file, for it may read them.
     fn concerns(&self, unit: &str, verb: Verb) -> bool {
-        self.0.contains(unit) || (verb != Verb::Start && self.0.contains(""))
+        // A file of a template is one of each of its instances.
+        let template = unit
+            .split_once('@')
+            .and_then(|(name, rest)| Some(format!("{name}@.{}", rest.rsplit_once('.')?.1)));
+        let own = self.0.contains(unit) || template.is_some_and(|template| self.0.contains(&template));
+        own || (verb != Verb::Start && self.0.contains(""))
     }
 
     fn keep(&self, system: &dyn System) -> Result<(), SystemError> {
@@ -134,7 +140,7 @@ pub async fn apply(
 fn is_of_one_unit(step: &Step) -> bool {
     matches!(
         step,
-        Step::Mask { .. } | Step::Enable { .. } | Step::Command { .. } | Step::Etcd(_)
+        Step::Mask { .. } | Step::Directory(_) | Step::Enable { .. } | Step::Command { .. } | Step::Etcd(_)
     )
 }
 
@@ -215,6 +221,7 @@ pub fn is_done(step: &Step, changed: &Changed, system: &dyn System) -> Result<bo
                 Verb::Reload | Verb::TryRestart | Verb::ReloadOrTryRestart => !is_active || !concerns,
             }
         }
+        Step::Directory(path) => directory::is_done(system, path)?,
         Step::Etcd(_) => false,
     })
 }
@@ -248,6 +255,7 @@ fn perform(step: &Step, changed: &Changed, system: &dyn System) -> Result<(), Sy
             };
             command(system, unit, verb)?;
         }
+        Step::Directory(path) => directory::make(system, path)?,
         Step::Etcd(_) => {}
     }
     Ok(())
@@ -257,7 +265,10 @@ fn command(system: &dyn System, unit: &str, verb: Verb) -> Result<(), SystemErro
     let restarts = !matches!(verb, Verb::Start | Verb::Stop | Verb::Reload);
     if let Some(name) = unit.strip_suffix(".socket").filter(|_| restarts) {
         let service = format!("{name}.service");
-        if system.run("systemctl", &["is-active", "--quiet", &service])?.success {
+        if system
+            .run("systemctl", &["is-active", "--quiet", &service])?
+            .success
+        {
             // systemd opens no socket while the service behind it runs. In one call, so that it never comes to a mere stop:
             // for fleetd that would be its leave.
             return system.must("systemctl", &["restart", unit, &service]).map(drop);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::cloud_config::{CloudConfig, Unit, User, Verb};
+use super::etcd::{Etcd, Role};
 use super::facts::Facts;
+use super::settings::DATA;
 use super::step::Step;
 use super::system::File;
 
@@ -147,6 +149,7 @@ fn units(config: &CloudConfig, steps: &mut Vec<Step>) {
         if let Some(etcd) = form {
             let step = Step::Etcd(etcd.clone());
             if !steps.contains(&step) {
+                directories(etcd, steps);
                 steps.push(step);
             }
         }
@@ -157,6 +160,16 @@ fn units(config: &CloudConfig, steps: &mut Vec<Step>) {
             });
         }
     }
+}
+
+/// Where etcd is to write, unless its package or etcd itself makes that: its user may make nothing elsewhere.
+fn directories(etcd: &Etcd, steps: &mut Vec<Step>) {
+    if matches!(etcd.role, Role::Gateway { .. }) {
+        return;
+    }
+    let given = ["ETCD_DATA_DIR", "ETCD_WAL_DIR"].map(|name| etcd.environment.get(name));
+    let given = given.into_iter().flatten().filter(|path| *path != DATA);
+    steps.extend(given.cloned().map(Step::Directory));
 }
 
 fn enable(config: &CloudConfig, steps: &mut Vec<Step>) {

@@ -60,8 +60,5 @@ fn a_member_does_not_become_a_gateway_under_its_clusters_feet() {
 fn a_gateway_by_a_cloud_config_may_be_set_up_again() {
     let system = Memory::new("core-01");
     system.put("/etc/fleet/gateway.toml", "peers = []\n");
-    assert_eq!(
-        run_on(&system, &["--dry-run"], PROXY.as_bytes(), facts()).code,
-        0
-    );
+    assert_eq!(run_on(&system, &["--dry-run"], PROXY.as_bytes(), facts()).code, 0);
 }

@@ -19,7 +19,11 @@ fn a_socket_is_restarted_together_with_its_service() {
         assert_eq!(ran.code, 0, "{:?}", ran.said);
         let told = "systemctl restart fleet.socket fleet.service".to_owned();
         assert!(ran.changes.contains(&told), "{verb}: {:?}", ran.changes);
-        assert!(!ran.changes.iter().any(|c| c.contains("stop")), "{:?}", ran.changes);
+        assert!(
+            !ran.changes.iter().any(|c| c.contains("stop")),
+            "{:?}",
+            ran.changes
+        );
         assert_eq!(run_again(&system, &text).said, ["unchanged"], "{verb}");
         // Nobody is behind it: it goes alone.
         system.set_active("fleet.service", false);
@@ -70,7 +74,7 @@ fn without_etcd_all_is_done_but_fleet() {
         stderr: String::new(),
     };
     system.reply("systemctl cat fleet-gateway.service", missing);
-    let text = super::good::PROXY.replace(
+    let text = good::PROXY.replace(
         "runcmd:\n",
         "    - name: z.service\n      command: start\nruncmd:\n",
     );
@@ -83,5 +87,23 @@ fn without_etcd_all_is_done_but_fleet() {
             "start z.service",
             "fleetd bootstrap: cannot pass connections to etcd on to its members at http://10.0.0.21:2380,http://10.0.0.22:2380: fleet-gateway.service is not installed: apt-get install fleet",
         ]
+    );
+}
+
+#[test]
+fn a_changed_template_concerns_its_instances() {
+    let text = "#cloud-config\ncoreos:\n  units:\n    - name: a@.service\n      content: |\n        [Service]\n        ExecStart=/a\n    - name: a@1.service\n      command: start\n    - name: ab@1.service\n      command: start\n";
+    let system = Memory::new("core-01");
+    run_again(&system, text);
+    let ran = run_again(&system, &text.replace("=/a", "=/b"));
+    assert!(
+        ran.changes.contains(&"systemctl restart a@1.service".to_owned()),
+        "{:?}",
+        ran.changes
+    );
+    assert!(!ran.changes.iter().any(|change| change.contains("ab@1")));
+    assert_eq!(
+        run_again(&system, text.replace("=/a", "=/b").as_str()).said,
+        ["unchanged"]
     );
 }
