@@ -136,9 +136,21 @@ pub(super) fn path(field: &Field<'_>) -> Option<String> {
 
 /// What systemd would have made of `%H` and `%m` in the drop-in.
 pub(in super::super) fn expand(text: &str, facts: &Facts) -> String {
-    text.replace("%H", &facts.hostname)
-        .replace("%m", &facts.machine_id)
-        .replace("%%", "%")
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        let (value, length) = match after.chars().next() {
+            Some('H') => (facts.hostname.as_str(), 1),
+            Some('m') => (facts.machine_id.as_str(), 1),
+            Some('%') => ("%", 1),
+            _ => ("%", 0),
+        };
+        out.push_str(value);
+        rest = &after[length..];
+    }
+    out.push_str(rest);
+    out
 }
 
 fn own<'a>(key: &str, field: &Field<'a>, facts: &Facts, wanted: &mut Wanted<'a>) {
@@ -255,6 +267,29 @@ fn together(section: &Section<'_>, wanted: &mut Wanted<'_>) {
             field.error(format!(
                 "election-timeout ({election}) has to be at most 50000 ms"
             ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_specifier_is_replaced_once() {
+        let facts = Facts {
+            hostname: "a%m".to_owned(),
+            machine_id: "0b".to_owned(),
+            ..Facts::default()
+        };
+        for (text, wanted) in [
+            ("%H-%m", "a%m-0b"),
+            ("%%H", "%H"),
+            ("%%%H", "%a%m"),
+            ("100%", "100%"),
+            ("%x é%%", "%x é%"),
+        ] {
+            assert_eq!(expand(text, &facts), wanted, "{text}");
         }
     }
 }
