@@ -168,6 +168,58 @@ fn roles_follow_from_proxy_state_and_peers() {
 }
 
 #[test]
+fn secure_members_are_spoken_to_with_the_sections_certificates() {
+    let cluster = "initial-cluster: core-01=https://10.0.0.11:2380,b=https://10.0.0.12:2380";
+    let listen = "listen-client-urls: http://0.0.0.0:2379";
+    let files = [
+        "peer-trusted-ca-file: /p/ca",
+        "peer-cert-file: /p/cert",
+        "peer-key-file: /p/key",
+        "trusted-ca-file: /c/ca",
+        "cert-file: /c/cert",
+        "key-file: /c/key",
+    ];
+    for role in ["proxy: on", "initial-cluster-state: existing"] {
+        for (files, cafile) in [(&files[..], "/p/ca"), (&files[3..], "/c/ca")] {
+            let lines = [&[cluster, role, listen], files].concat();
+            let found = match etcd("etcd2", &lines).0.role {
+                Role::Gateway { servers } | Role::Member { servers, .. } => servers.files,
+                Role::Founder => None,
+            };
+            assert_eq!(found.map(|f| f.cafile).as_deref(), Some(cafile), "{role}");
+        }
+    }
+}
+
+#[test]
+fn settings_of_a_member_have_no_effect_on_a_gateway() {
+    let (_, said) = etcd(
+        "etcd2",
+        &[
+            "proxy: on",
+            "initial-cluster: a=https://10.0.0.12:2380",
+            "name: b",
+            "data-dir: /data",
+            "heartbeat-interval: 200",
+            "peer-ca-file: /ca",
+            "peer-cert-file: /cert",
+            "peer-key-file: /key",
+        ],
+    );
+    let why = "notice: has no effect with proxy: on: this machine is no member of etcd";
+    assert_eq!(
+        said,
+        [
+            format!("6: coreos.etcd2.name: {why}"),
+            format!("7: coreos.etcd2.data-dir: {why}"),
+            format!("8: coreos.etcd2.heartbeat-interval: {why}"),
+            "9: coreos.etcd2.peer-ca-file: notice: carried on as peer_trusted_ca_file, with client_cert_auth: true"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn the_older_etcd_is_no_matter_beside_etcd2() {
     let text = "#cloud-config\ncoreos:\n  units:\n    - name: etcd.service\n      mask: true\n    - name: etcd2.service\n      command: start\n";
     let reading = read(text.as_bytes(), &facts());

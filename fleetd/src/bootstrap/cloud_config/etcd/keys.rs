@@ -238,6 +238,9 @@ fn together(section: &Section<'_>, wanted: &mut Wanted<'_>) {
     if let (Some(_), Some(cluster)) = (section.get("discovery"), section.get("initial_cluster")) {
         cluster.error("is given beside discovery: take discovery out");
     }
+    if wanted.proxy.is_some() {
+        without_effect(section);
+    }
     if let (Some(proxy), Some(existing)) = (&wanted.proxy, &wanted.existing) {
         existing.error(format!(
             "existing makes this machine a member, proxy: on in line {} makes it none: take one of them out",
@@ -267,6 +270,28 @@ fn together(section: &Section<'_>, wanted: &mut Wanted<'_>) {
             field.error(format!(
                 "election-timeout ({election}) has to be at most 50000 ms"
             ));
+        }
+    }
+}
+
+/// Notices for settings of a member, on a machine that is none.
+fn without_effect(section: &Section<'_>) {
+    for (key, field) in section.fields() {
+        let Some((_, take)) = KEYS.iter().find(|(known, _)| *known == key) else {
+            continue;
+        };
+        // Of these something is said elsewhere, or they do have one: the files are what the members are spoken to with.
+        let is_said = matches!(take, Take::Gone(_)) || key.starts_with("discovery") || key.ends_with("_file");
+        let is_taken = matches!(
+            key,
+            "proxy"
+                | "initial_cluster"
+                | "initial_cluster_state"
+                | "listen_client_urls"
+                | "force_new_cluster"
+        );
+        if !is_said && !is_taken && section.get(key).is_some() {
+            field.notice("has no effect with proxy: on: this machine is no member of etcd");
         }
     }
 }
