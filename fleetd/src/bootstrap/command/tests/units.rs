@@ -107,3 +107,31 @@ fn a_changed_template_concerns_its_instances() {
         ["unchanged"]
     );
 }
+
+#[test]
+fn a_password_is_in_a_file_of_its_own() {
+    let text = "#cloud-config\ncoreos:\n  fleet:\n    etcd_username: fleet\n    etcd_password: 'a\"$%b\\'\n  units:\n    - name: fleet.service\n      command: start\n";
+    let system = Memory::new("core-01");
+    system.set_active("fleet.service", true);
+    let ran = run_again(&system, text);
+    assert_eq!(ran.code, 0, "{:?}", ran.said);
+    assert_eq!(
+        system
+            .text("/etc/systemd/system/fleet.service.d/20-cloudinit.conf")
+            .unwrap(),
+        "[Service]\nEnvironment=\"FLEET_ETCD_USERNAME=fleet\"\nEnvironmentFile=/etc/fleet/etcd-password.env\n"
+    );
+    let file = system.file(plan::PASSWORD_FILE).unwrap();
+    assert_eq!((file.mode, file.owner.as_str()), (0o600, "root"));
+    assert_eq!(
+        String::from_utf8(file.content).unwrap(),
+        "FLEET_ETCD_PASSWORD=\"a\\\"\\$%b\\\\\"\n"
+    );
+    // Another password is another start of fleetd.
+    let ran = run_again(&system, &text.replace("a\"", "c\""));
+    assert!(
+        ran.changes
+            .contains(&"systemctl restart fleet.service".to_owned())
+    );
+    assert!(!ran.said.concat().contains("$%b"), "{:?}", ran.said);
+}
