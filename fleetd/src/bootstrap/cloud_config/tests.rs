@@ -237,10 +237,31 @@ fn the_private_address_is_the_default_routes_before_a_bridges() {
     let mut facts = facts();
     assert_eq!(facts.private_ipv4(), "10.0.0.11".parse().ok());
     facts.default_address = "9.9.9.9".parse().ok();
-    assert_eq!(facts.private_ipv4(), "172.17.0.1".parse().ok());
+    facts.virtual_addresses = vec!["172.17.0.1".parse().unwrap()];
+    assert_eq!(facts.private_ipv4(), "10.0.0.11".parse().ok());
+    assert_eq!(facts.private_doubt(), None);
     assert_eq!(facts.public_ipv4().unwrap(), ("9.9.9.9".parse().unwrap(), false));
-    facts.addresses.clear();
+    facts.addresses.pop();
     assert_eq!(facts.private_ipv4(), "9.9.9.9".parse().ok());
+    assert_eq!(
+        facts.private_doubt().unwrap(),
+        "9.9.9.9 is taken, though it is public, and not 172.17.0.1, of an interface without hardware, maybe a bridge for containers: --private-ipv4 says it otherwise"
+    );
+    // A bridge is better than nothing, and not in silence.
+    facts.default_address = None;
+    assert_eq!(facts.private_ipv4(), "172.17.0.1".parse().ok());
+    let text = "#cloud-config\n# $private_ipv4\ncoreos:\n  fleet:\n    public-ip: $private_ipv4\n";
+    let said: Vec<String> = read(text.as_bytes(), &facts)
+        .findings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "5: $private_ipv4: notice: 172.17.0.1 is taken, of an interface without hardware, maybe a bridge for containers: --private-ipv4 says it otherwise"
+        ]
+    );
     facts
         .environment
         .insert("COREOS_PRIVATE_IPV4".to_owned(), "10.9.9.9".to_owned());

@@ -235,6 +235,9 @@ fn peer_urls(
                 );
                 return None;
             };
+            if let Some(doubt) = facts.private_doubt() {
+                field.notice(format!("has no initial-advertise-peer-urls: {doubt}"));
+            }
             Some(vec![format!("{scheme}://{address}:2380")])
         }
     }
