@@ -3,13 +3,17 @@
 //! A unit is restarted because its files have changed. Which ones have is written down before the first is touched and
 //! forgotten when all is done: a run that was cut off between the file and the restart is made good by the next.
 
+mod directory;
+mod users;
+
 use std::collections::BTreeSet;
 
-use super::cloud_config::{User, Verb};
+use super::cloud_config::Verb;
 use super::etcd::{self, EtcdError, Formed};
 use super::step::Step;
 use super::system::{File, System, SystemError};
 use super::talk::Talk;
+use users::{has_other_password, home, let_in, make, missing};
 
 /// Units whose files have changed and that have not been told; an empty line for files of no unit.
 const UNFINISHED: &str = "/run/fleet/bootstrap.unfinished";
@@ -67,7 +71,12 @@ impl Changed {
 
     /// Whether a unit has to be told: for `start` of its own files only, otherwise of any file, for it may read them.
     fn concerns(&self, unit: &str, verb: Verb) -> bool {
-        self.0.contains(unit) || (verb != Verb::Start && self.0.contains(""))
+        // A file of a template is one of each of its instances.
+        let template = unit
+            .split_once('@')
+            .and_then(|(name, rest)| Some(format!("{name}@.{}", rest.rsplit_once('.')?.1)));
+        let own = self.0.contains(unit) || template.is_some_and(|template| self.0.contains(&template));
+        own || (verb != Verb::Start && self.0.contains(""))
     }
 
     fn keep(&self, system: &dyn System) -> Result<(), SystemError> {
@@ -81,55 +90,93 @@ impl Changed {
     }
 }
 
-/// Does the steps in order, with a line of talk for each thing done. Says whether anything had to be changed.
+/// Does the steps in order, with a line of talk for each thing done. Says whether anything had to be changed. What fails
+/// with one unit does not keep the others waiting; only fleetd, which is nothing without etcd.
 ///
 /// # Errors
-/// The first step that could not be done. Running all of them again goes on from there.
+/// All that could not be done. Running all of them again goes on from there.
 pub async fn apply(
     steps: &[Step],
     system: &dyn System,
     talk: &(dyn Fn(&str) + Sync),
-) -> Result<bool, ApplyError> {
-    let changed = Changed::look(steps, system)?;
+) -> Result<bool, Vec<ApplyError>> {
+    let kept = |error| vec![ApplyError::Unfinished(error)];
+    let changed = Changed::look(steps, system).map_err(kept)?;
     if !changed.0.is_empty() {
-        changed.keep(system)?;
+        changed.keep(system).map_err(kept)?;
     }
     let mut any = !changed.0.is_empty();
+    let mut failures = Vec::new();
+    let mut has_etcd = true;
     for step in steps {
-        if let Step::Etcd(wanted) = step {
-            let failed = |error| ApplyError::Etcd {
-                step: step.to_string(),
-                error,
-            };
-            let formed = etcd::form(wanted, system, Talk(talk)).await.map_err(failed)?;
-            let formed = formed != Formed::Up { changed: false };
-            any |= formed;
-            if !formed && changed.concerns("etcd.service", Verb::Start) {
-                let failed = |error| failed(EtcdError::System(error));
-                system
-                    .must("systemctl", &["try-restart", "etcd.service"])
-                    .map_err(failed)?;
-                talk("try-restart etcd.service");
-            }
+        if !has_etcd && matches!(step, Step::Command { unit, .. } if unit == "fleet.service") {
+            talk(&format!("left out, for want of etcd: {step}"));
             continue;
         }
-        let failed = |error| ApplyError::System {
-            step: step.to_string(),
-            error,
-        };
-        if !is_done(step, &changed, system).map_err(failed)? {
-            perform(step, &changed, system).map_err(failed)?;
-            talk(&step.to_string());
-            any = true;
+        match one(step, &changed, system, talk).await {
+            Ok(did) => any |= did,
+            Err(error) => {
+                failures.push(error);
+                if !is_of_one_unit(step) {
+                    return Err(failures);
+                }
+                has_etcd &= !matches!(step, Step::Etcd(_));
+            }
         }
     }
+    if !failures.is_empty() {
+        return Err(failures);
+    }
     if !changed.0.is_empty() {
-        Changed::default().keep(system)?;
+        Changed::default().keep(system).map_err(kept)?;
     }
     if !any {
         talk("unchanged");
     }
     Ok(any)
+}
+
+/// Whether no later step needs this one, but for what fleetd needs.
+fn is_of_one_unit(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Mask { .. } | Step::Directory(_) | Step::Enable { .. } | Step::Command { .. } | Step::Etcd(_)
+    )
+}
+
+/// Does one step, unless it is done. Says whether there was something to do.
+async fn one(
+    step: &Step,
+    changed: &Changed,
+    system: &dyn System,
+    talk: &(dyn Fn(&str) + Sync),
+) -> Result<bool, ApplyError> {
+    if let Step::Etcd(wanted) = step {
+        let failed = |error| ApplyError::Etcd {
+            step: step.to_string(),
+            error,
+        };
+        let formed = etcd::form(wanted, system, Talk(talk)).await.map_err(failed)?;
+        let formed = formed != Formed::Up { changed: false };
+        if !formed && changed.concerns("etcd.service", Verb::Start) {
+            let failed = |error| failed(EtcdError::System(error));
+            system
+                .must("systemctl", &["try-restart", "etcd.service"])
+                .map_err(failed)?;
+            talk("try-restart etcd.service");
+        }
+        return Ok(formed);
+    }
+    let failed = |error| ApplyError::System {
+        step: step.to_string(),
+        error,
+    };
+    let is_done = is_done(step, changed, system).map_err(failed)?;
+    if !is_done {
+        perform(step, changed, system).map_err(failed)?;
+        talk(&step.to_string());
+    }
+    Ok(!is_done)
 }
 
 /// Whether a step has nothing to do. Of etcd only [`etcd::form`] can say: no.
@@ -174,6 +221,7 @@ pub fn is_done(step: &Step, changed: &Changed, system: &dyn System) -> Result<bo
                 Verb::Reload | Verb::TryRestart | Verb::ReloadOrTryRestart => !is_active || !concerns,
             }
         }
+        Step::Directory(path) => directory::is_done(system, path)?,
         Step::Etcd(_) => false,
     })
 }
@@ -205,11 +253,28 @@ fn perform(step: &Step, changed: &Changed, system: &dyn System) -> Result<(), Sy
                 Verb::Start if changed.concerns(unit, Verb::Start) => Verb::Restart,
                 other => *other,
             };
-            system.must("systemctl", &[verb.as_str(), unit])?;
+            command(system, unit, verb)?;
         }
+        Step::Directory(path) => directory::make(system, path)?,
         Step::Etcd(_) => {}
     }
     Ok(())
+}
+
+fn command(system: &dyn System, unit: &str, verb: Verb) -> Result<(), SystemError> {
+    let restarts = !matches!(verb, Verb::Start | Verb::Stop | Verb::Reload);
+    if let Some(name) = unit.strip_suffix(".socket").filter(|_| restarts) {
+        let service = format!("{name}.service");
+        if system
+            .run("systemctl", &["is-active", "--quiet", &service])?
+            .success
+        {
+            // systemd opens no socket while the service behind it runs. In one call, so that it never comes to a mere stop:
+            // for fleetd that would be its leave.
+            return system.must("systemctl", &["restart", unit, &service]).map(drop);
+        }
+    }
+    system.must("systemctl", &[verb.as_str(), unit]).map(drop)
 }
 
 fn with_runtime<'a>(verb: &'a str, unit: &'a str, runtime: bool) -> Vec<&'a str> {
@@ -229,146 +294,4 @@ fn text(system: &dyn System, path: &str) -> Result<String, SystemError> {
 fn enabled(system: &dyn System, unit: &str) -> Result<(bool, String), SystemError> {
     let ended = system.run("systemctl", &["is-enabled", unit])?;
     Ok((ended.success, ended.stdout.trim().to_owned()))
-}
-
-/// The home of a user; none where there is no such user.
-fn home(system: &dyn System, user: &str) -> Result<Option<String>, SystemError> {
-    let ended = system.run("getent", &["passwd", user])?;
-    let home = ended.stdout.trim().split(':').nth(5).map(str::to_owned);
-    Ok(home.filter(|_| ended.success))
-}
-
-fn has_other_password(system: &dyn System, user: &User) -> Result<bool, SystemError> {
-    let Some(hash) = &user.passwd else {
-        return Ok(false);
-    };
-    let shadow = text(system, "/etc/shadow")?;
-    let mut lines = shadow.lines().map(|line| line.split(':'));
-    let is_so = lines.any(|mut fields| fields.next() == Some(&user.name) && fields.next() == Some(hash));
-    Ok(!is_so)
-}
-
-fn make(system: &dyn System, user: &User, if_there: &[String]) -> Result<(), SystemError> {
-    if home(system, &user.name)?.is_some() {
-        if let Some(hash) = &user.passwd {
-            must_quietly(system, "usermod", &["--password", hash, &user.name], hash)?;
-        }
-        return Ok(());
-    }
-    let mut groups = user.groups.clone();
-    for group in if_there {
-        if !groups.contains(group) && system.run("getent", &["group", group])?.success {
-            groups.push(group.clone());
-        }
-    }
-    let groups = groups.join(",");
-    let mut arguments: Vec<&str> = Vec::new();
-    let options = [
-        ("--comment", user.gecos.as_deref()),
-        ("--home-dir", user.homedir.as_deref()),
-        ("--gid", user.primary_group.as_deref()),
-        ("--groups", Some(groups.as_str()).filter(|g| !g.is_empty())),
-        // No password fits. Without one the account would count as locked, and some sshds refuse those.
-        ("--password", user.passwd.as_deref().or(Some("*"))),
-        ("--shell", user.shell.as_deref().or(Some("/bin/bash"))),
-    ];
-    for (option, value) in options {
-        if let Some(value) = value {
-            arguments.extend([option, value]);
-        }
-    }
-    let home = if user.no_create_home {
-        "--no-create-home"
-    } else {
-        "--create-home"
-    };
-    arguments.push(home);
-    let flags = [
-        ("--no-user-group", user.no_user_group),
-        ("--system", user.system),
-        ("--no-log-init", user.no_log_init),
-    ];
-    arguments.extend(flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| *flag));
-    arguments.push(&user.name);
-    let secret = user.passwd.as_deref().unwrap_or_default();
-    must_quietly(system, "useradd", &arguments, secret)
-}
-
-/// As [`System::must`]; the error does not tell the secret.
-fn must_quietly(
-    system: &dyn System,
-    program: &str,
-    arguments: &[&str],
-    secret: &str,
-) -> Result<(), SystemError> {
-    match system.must(program, arguments) {
-        Err(SystemError::Failed { command, said }) if !secret.is_empty() => Err(SystemError::Failed {
-            command: command.replace(secret, "…"),
-            said,
-        }),
-        other => other.map(drop),
-    }
-}
-
-/// Keys that a user does not have yet and the file that they belong into; none where there is no such user.
-fn missing(
-    system: &dyn System,
-    user: &str,
-    keys: &[String],
-) -> Result<Option<(Vec<String>, String)>, SystemError> {
-    let Some(home) = home(system, user)? else {
-        return Ok(None);
-    };
-    let path = format!("{home}/.ssh/authorized_keys");
-    // As the user: what they have made of their directory must not lead root elsewhere.
-    let ended = system.run("runuser", &["-u", user, "--", "cat", &path])?;
-    let present = if ended.success {
-        ended.stdout
-    } else {
-        String::new()
-    };
-    let missing = keys
-        .iter()
-        .filter(|key| !present.lines().any(|line| line.trim() == *key));
-    Ok(Some((missing.cloned().collect(), path)))
-}
-
-/// `$1` is the file, what follows are lines for it.
-const APPEND: &str = r#"set -e; umask 077; f=$1; shift; mkdir -p "${f%/*}"; if [ -s "$f" ] && [ -n "$(tail -c1 "$f")" ]; then echo >> "$f"; fi; printf '%s\n' "$@" >> "$f""#;
-
-fn let_in(system: &dyn System, user: &str, keys: &[String]) -> Result<(), SystemError> {
-    let Some((missing, path)) = missing(system, user, keys)? else {
-        return system.must("getent", &["passwd", user]).map(drop);
-    };
-    let mut arguments = vec!["-u", user, "--", "sh", "-c", APPEND, "sh", &path];
-    arguments.extend(missing.iter().map(String::as_str));
-    system.must("runuser", &arguments).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bootstrap::system::ThisMachine;
-
-    #[test]
-    fn keys_go_on_lines_of_their_own() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("my home/.ssh/authorized_keys");
-        let append = |keys: &[&str]| {
-            let path = path.to_str().unwrap();
-            let arguments = [&["-c", APPEND, "sh", path], keys].concat();
-            ThisMachine.must("sh", &arguments).unwrap();
-        };
-        append(&["ssh-rsa A a", "ssh-rsa B b"]);
-        assert_eq!(
-            std::fs::read_to_string(&path).unwrap(),
-            "ssh-rsa A a\nssh-rsa B b\n"
-        );
-        std::fs::write(&path, "ssh-rsa C c").unwrap();
-        append(&["ssh-rsa %s $HOME"]);
-        assert_eq!(
-            std::fs::read_to_string(&path).unwrap(),
-            "ssh-rsa C c\nssh-rsa %s $HOME\n"
-        );
-    }
 }

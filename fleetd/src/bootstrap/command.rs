@@ -11,8 +11,10 @@ use clap::Args;
 
 use super::apply::{self, Changed};
 use super::cloud_config;
+use super::etcd::Role;
 use super::facts::Facts;
 use super::plan;
+use super::standing;
 use super::step::Step;
 use super::system::{System, ThisMachine};
 
@@ -127,6 +129,17 @@ async fn carry_out(arguments: &Arguments, outside: &Outside<'_>) -> u8 {
     if arguments.validate {
         return DONE;
     }
+    match standing::refusal(system, config.etcd.as_ref()) {
+        Ok(None) => {}
+        Ok(Some(taken)) => {
+            talk(&format!("fleetd bootstrap: {taken}"));
+            return FAILED;
+        }
+        Err(error) => {
+            talk(&format!("fleetd bootstrap: {error}"));
+            return FAILED;
+        }
+    }
     let steps = plan::plan(&config, &outside.facts);
     if arguments.dry_run {
         // Who may not look at everything sees too much to do, not too little.
@@ -134,7 +147,9 @@ async fn carry_out(arguments: &Arguments, outside: &Outside<'_>) -> u8 {
         for step in &steps {
             let is_done = apply::is_done(step, &changed, system).unwrap_or(false);
             (outside.out)(&format!("{} {step}", if is_done { "done" } else { "do  " }));
-            if let Step::Etcd(etcd) = step {
+            if let Step::Etcd(etcd) = step
+                && !matches!(etcd.role, Role::Gateway { .. })
+            {
                 for (key, value) in &etcd.environment {
                     (outside.out)(&format!("       {key}={value}"));
                 }
@@ -144,8 +159,10 @@ async fn carry_out(arguments: &Arguments, outside: &Outside<'_>) -> u8 {
     }
     match apply::apply(&steps, system, talk).await {
         Ok(_) => DONE,
-        Err(error) => {
-            talk(&format!("fleetd bootstrap: {error}"));
+        Err(errors) => {
+            for error in errors {
+                talk(&format!("fleetd bootstrap: {error}"));
+            }
             FAILED
         }
     }

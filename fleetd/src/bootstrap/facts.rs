@@ -16,6 +16,8 @@ pub struct Facts {
     pub machine_id: String,
     /// Of all interfaces, in their order.
     pub addresses: Vec<IpAddr>,
+    /// Those of them on interfaces with no hardware behind them: bridges for containers, tunnels.
+    pub virtual_addresses: Vec<IpAddr>,
     /// The one on the interface that the default route leaves by.
     pub default_address: Option<IpAddr>,
     /// What the command line gives for `$private_ipv4`.
@@ -36,8 +38,19 @@ impl Facts {
         let address = |a: nix::ifaddrs::InterfaceAddress| {
             let address = a.address?;
             let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+            let ip = v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))?;
+            Some((a.interface_name, ip))
         };
+        let all: Vec<(String, IpAddr)> = getifaddrs()
+            .map(|all| all.filter_map(address).collect())
+            .unwrap_or_default();
+        let is_virtual = |name: &str| {
+            // `eth0:1` is another name of eth0's.
+            let name = name.split(':').next().unwrap_or(name);
+            let device = format!("/sys/class/net/{name}/device");
+            !system.is_there(device.as_ref()).unwrap_or(false)
+        };
+        let virtual_addresses = all.iter().filter(|(name, _)| is_virtual(name));
         Ok(Self {
             hostname: nix::unistd::gethostname()
                 .map(|name| name.to_string_lossy().into_owned())
@@ -45,9 +58,8 @@ impl Facts {
             machine_id: crate::host::machine_id()
                 .map(|id| id.to_string())
                 .unwrap_or_default(),
-            addresses: getifaddrs()
-                .map(|all| all.filter_map(address).collect())
-                .unwrap_or_default(),
+            virtual_addresses: virtual_addresses.map(|(_, ip)| *ip).collect(),
+            addresses: all.into_iter().map(|(_, ip)| ip).collect(),
             default_address: crate::host::default_address(),
             private_ipv4: None,
             public_ipv4: None,
@@ -57,16 +69,42 @@ impl Facts {
 
     /// What `$private_ipv4` stands for.
     pub fn private_ipv4(&self) -> Option<Ipv4Addr> {
-        // The default route's interface first: the first private address may well be a bridge for containers.
-        let own = self
-            .default_address
-            .into_iter()
-            .chain(self.addresses.iter().copied());
-        let mut own = own.filter_map(v4);
-        self.private_ipv4
-            .or_else(|| self.environment.get("COREOS_PRIVATE_IPV4")?.parse().ok())
-            .or_else(|| own.find(Ipv4Addr::is_private))
+        let is_real = |address: &IpAddr| !self.virtual_addresses.contains(address);
+        // The default route's interface first, whatever it is made of.
+        let default = self.default_address.into_iter();
+        let own = default.chain(self.addresses.iter().copied().filter(is_real));
+        self.given_private()
+            .or_else(|| own.filter_map(v4).find(Ipv4Addr::is_private))
             .or_else(|| self.default_address.and_then(v4))
+            .or_else(|| self.virtual_private())
+    }
+
+    /// What to say of [`Self::private_ipv4`], if it is only a guess.
+    pub fn private_doubt(&self) -> Option<String> {
+        let (address, other) = (self.private_ipv4()?, self.virtual_private()?);
+        let is_default = self.default_address == Some(IpAddr::V4(address));
+        let what = if self.given_private().is_some() || (is_default && address.is_private()) {
+            return None;
+        } else if address == other {
+            format!("{address} is taken")
+        } else if !address.is_private() {
+            format!("{address} is taken, though it is public, and not {other}")
+        } else {
+            return None;
+        };
+        Some(format!(
+            "{what}, of an interface without hardware, maybe a bridge for containers: --private-ipv4 says it otherwise"
+        ))
+    }
+
+    fn given_private(&self) -> Option<Ipv4Addr> {
+        let given = || self.environment.get("COREOS_PRIVATE_IPV4")?.parse().ok();
+        self.private_ipv4.or_else(given)
+    }
+
+    fn virtual_private(&self) -> Option<Ipv4Addr> {
+        let all = self.virtual_addresses.iter().copied();
+        all.filter_map(v4).find(Ipv4Addr::is_private)
     }
 
     /// What `$public_ipv4` stands for, and whether it is the private address for want of another.

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::cloud_config::{CloudConfig, Unit, User, Verb};
+use super::etcd::{Etcd, Role};
 use super::facts::Facts;
+use super::settings::DATA;
 use super::step::Step;
 use super::system::File;
 
 const ETCD: &str = "etcd.service";
 const FLEET: &str = "fleet.service";
+
+const PASSWORD: &str = "FLEET_ETCD_PASSWORD";
+/// etcd's password for fleetd, apart from its other settings: systemd tells everybody what stands in a unit's Environment=.
+pub const PASSWORD_FILE: &str = "/etc/fleet/etcd-password.env";
 
 /// Groups that CoreOS' `core` was in.
 const CORE_GROUPS: [&str; 5] = ["sudo", "wheel", "docker", "systemd-journal", "fleet"];
@@ -94,14 +100,18 @@ fn units(config: &CloudConfig, steps: &mut Vec<Step>) {
         unit: Some(unit.to_owned()),
     };
     if !config.fleet.is_empty() {
-        let text = environment(&config.fleet);
-        // Not below /run: cloud-init runs us once, and the machine has to come back from a reboot.
-        let mut step = drop_in("/etc/systemd/system", FLEET, "20-cloudinit.conf", text);
-        if let (Step::File { file, .. }, true) = (&mut step, config.fleet.contains_key("FLEET_ETCD_PASSWORD"))
-        {
-            file.mode = 0o600;
+        let mut variables = config.fleet.clone();
+        let password = variables.remove(PASSWORD);
+        let mut text = environment(&variables);
+        if let Some(password) = password {
+            text.push_str(&format!("EnvironmentFile={PASSWORD_FILE}\n"));
+            steps.push(Step::File {
+                file: password_file(&password),
+                unit: Some(FLEET.to_owned()),
+            });
         }
-        steps.push(step);
+        // Not below /run: cloud-init runs us once, and the machine has to come back from a reboot.
+        steps.push(drop_in("/etc/systemd/system", FLEET, "20-cloudinit.conf", text));
     }
     for unit in &config.units {
         for (name, text) in &unit.drop_ins {
@@ -147,6 +157,7 @@ fn units(config: &CloudConfig, steps: &mut Vec<Step>) {
         if let Some(etcd) = form {
             let step = Step::Etcd(etcd.clone());
             if !steps.contains(&step) {
+                directories(etcd, steps);
                 steps.push(step);
             }
         }
@@ -157,6 +168,16 @@ fn units(config: &CloudConfig, steps: &mut Vec<Step>) {
             });
         }
     }
+}
+
+/// Where etcd is to write, unless its package or etcd itself makes that: its user may make nothing elsewhere.
+fn directories(etcd: &Etcd, steps: &mut Vec<Step>) {
+    if matches!(etcd.role, Role::Gateway { .. }) {
+        return;
+    }
+    let given = ["ETCD_DATA_DIR", "ETCD_WAL_DIR"].map(|name| etcd.environment.get(name));
+    let given = given.into_iter().flatten().filter(|path| *path != DATA);
+    steps.extend(given.cloned().map(Step::Directory));
 }
 
 fn enable(config: &CloudConfig, steps: &mut Vec<Step>) {
@@ -172,6 +193,22 @@ fn enable(config: &CloudConfig, steps: &mut Vec<Step>) {
         if (unit.enable || is_ours) && !is_formed && !steps.contains(&step) {
             steps.push(step);
         }
+    }
+}
+
+/// For `EnvironmentFile=`, whose quotes are a shell's (systemd.exec(5)).
+fn password_file(password: &str) -> File {
+    let mut text = format!("{PASSWORD}=\"");
+    for character in password.chars() {
+        if matches!(character, '"' | '\\' | '`' | '$') {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+    text.push_str("\"\n");
+    File {
+        mode: 0o600,
+        ..File::plain(PASSWORD_FILE, text)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::etcd::dropin::{self, Environment};
-use super::etcd::{GATEWAY_FILE, UNIT};
+use super::etcd::{Etcd, GATEWAY_FILE, Role, UNIT};
 use super::settings::{DROP_IN, SETUP};
 use super::system::{System, SystemError};
 
@@ -39,6 +39,35 @@ pub enum Taken {
     /// By bootstrap.
     #[error("this machine was set up by a cloud-config: `fleetctl leave` comes first")]
     CloudConfig,
+    /// By init or join, whichever it was.
+    #[error("this machine was set up by fleetctl init/join: `fleetctl leave` comes first")]
+    Fleetctl,
+    /// By bootstrap, as one of etcd's members; it is asked to be none.
+    #[error("this machine is one of etcd's members by an earlier cloud-config: `fleetctl leave` comes first")]
+    Member,
+}
+
+/// Whether a cloud-config may set this machine up; `etcd` is what it makes of it. The second set of drop-ins beside that
+/// of init or join would take a live etcd from its cluster, and a gateway in a member's place costs the others its vote.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn refusal(system: &dyn System, etcd: Option<&Etcd>) -> Result<Option<Taken>, SystemError> {
+    let mut by_fleetctl = false;
+    for unit in [UNIT, "fleet.service"] {
+        by_fleetctl |= system.is_there(&dropin::path(unit, DROP_IN))?;
+    }
+    let becomes_gateway = etcd.is_some_and(|etcd| matches!(etcd.role, Role::Gateway { .. }));
+    Ok(match standing(system)? {
+        // Nothing that leave would undo.
+        Standing::Bare => None,
+        _ if by_fleetctl => Some(Taken::Fleetctl),
+        Standing::CloudConfig(environment) if becomes_gateway => match environment.get("ETCD_DATA_DIR") {
+            Some(data) if system.is_there(&Path::new(data).join("member"))? => Some(Taken::Member),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// How things stand.

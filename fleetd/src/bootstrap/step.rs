@@ -57,6 +57,8 @@ pub enum Step {
         /// What is done to it.
         verb: Verb,
     },
+    /// A directory that etcd's user can write to.
+    Directory(String),
     /// etcd answers on this machine.
     Etcd(Etcd),
 }
@@ -80,6 +82,7 @@ impl fmt::Display for Step {
             Self::Reload => f.write_str("reload systemd"),
             Self::Enable { unit, runtime } => write!(f, "enable {unit}{}", until_boot(*runtime)),
             Self::Command { unit, verb } => write!(f, "{verb} {unit}"),
+            Self::Directory(path) => write!(f, "make {path} for etcd.service's user"),
             Self::Etcd(etcd) => match &etcd.role {
                 Role::Founder => f.write_str("found etcd's cluster: start etcd.service"),
                 Role::Member { servers, .. } => write!(f, "join etcd's cluster through {servers}"),

@@ -74,5 +74,35 @@ pub(super) fn read(field: &Field<'_>, facts: &Facts) -> BTreeMap<String, String>
             },
         }
     }
+    together(&section);
     environment
+}
+
+/// Keys that fleetd does not take one without the other. It would say so only when everything else is done.
+fn together(section: &Section<'_>) {
+    let given = |key: &str| {
+        let field = section.get(key)?;
+        let is_set = field.text().is_some_and(|text| !text.trim().is_empty());
+        is_set.then_some(field)
+    };
+    let servers = given("etcd_servers");
+    let servers = servers.filter(|f| f.text().is_some_and(|text| text.contains("https://")));
+    if let (Some(servers), None) = (servers, given("etcd_cafile")) {
+        servers.error("an https:// address of etcd needs etcd_cafile beside it: who is its CA?");
+    }
+    for (key, other) in [
+        ("etcd_certfile", "etcd_keyfile"),
+        ("etcd_keyfile", "etcd_certfile"),
+        ("etcd_certfile", "etcd_cafile"),
+    ] {
+        if let (Some(field), None) = (given(key), given(other)) {
+            field.error(format!("needs {other} beside it"));
+        }
+    }
+    const API: [&str; 3] = ["api_certfile", "api_keyfile", "api_cafile"];
+    let missing: Vec<&str> = API.into_iter().filter(|key| given(key).is_none()).collect();
+    let first = API.into_iter().find_map(given);
+    if let (Some(field), false) = (first, missing.is_empty()) {
+        field.error(format!("needs {} beside it", missing.join(" and ")));
+    }
 }

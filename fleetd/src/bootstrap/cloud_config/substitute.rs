@@ -10,7 +10,7 @@ pub(super) fn substitute(text: &str, facts: &Facts, findings: &Findings) -> Stri
     if !text.contains('$') {
         return text.to_owned();
     }
-    let mut has_said = false;
+    let mut said: Vec<&str> = Vec::new();
     let mut out = String::with_capacity(text.len());
     for (index, line) in text.split_inclusive('\n').enumerate() {
         // What stands in a comment may stay unknown.
@@ -32,12 +32,10 @@ pub(super) fn substitute(text: &str, facts: &Facts, findings: &Findings) -> Stri
             }
             out.push_str(before);
             match value(variable, facts) {
-                Some((value, is_stand_in)) => {
-                    if is_stand_in && !is_comment && !has_said {
-                        has_said = true;
-                        let message = format!(
-                            "this machine has no public address: the private one, {value}, is taken (--public-ipv4 gives another)"
-                        );
+                Some((value, doubt)) => {
+                    let doubt = doubt.filter(|_| !is_comment && !said.contains(variable));
+                    if let Some(message) = doubt {
+                        said.push(variable);
                         findings.notice(index + 1, *variable, message);
                     }
                     out.push_str(&value);
@@ -70,15 +68,23 @@ fn remedy(variable: &str) -> String {
     format!("give --{}, or {line}", name.replace('_', "-"))
 }
 
-/// What it stands for, and whether that is only a stand-in.
-fn value(variable: &str, facts: &Facts) -> Option<(String, bool)> {
+/// What it stands for, and what is to be said of it if that is only a stand-in.
+fn value(variable: &str, facts: &Facts) -> Option<(String, Option<String>)> {
     let six = |key: &str| {
         let given: std::net::Ipv6Addr = facts.environment.get(key)?.parse().ok()?;
-        Some((given.to_string(), false))
+        Some((given.to_string(), None))
     };
     match variable {
-        "$private_ipv4" => Some((facts.private_ipv4()?.to_string(), false)),
-        "$public_ipv4" => facts.public_ipv4().map(|(a, stand_in)| (a.to_string(), stand_in)),
+        "$private_ipv4" => Some((facts.private_ipv4()?.to_string(), facts.private_doubt())),
+        "$public_ipv4" => {
+            let (address, is_stand_in) = facts.public_ipv4()?;
+            let doubt = is_stand_in.then(|| {
+                format!(
+                    "this machine has no public address: the private one, {address}, is taken (--public-ipv4 gives another)"
+                )
+            });
+            Some((address.to_string(), doubt))
+        }
         "$private_ipv6" => six("COREOS_PRIVATE_IPV6"),
         _ => six("COREOS_PUBLIC_IPV6"),
     }

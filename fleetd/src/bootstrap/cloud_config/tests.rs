@@ -129,7 +129,8 @@ fn roles_follow_from_proxy_state_and_peers() {
                 servers: Servers::at_peers(all.clone())
             }
         );
-        assert!(etcd.environment.is_empty());
+        // Where its data would be, were it a member.
+        assert_eq!(etcd.environment.keys().collect::<Vec<_>>(), ["ETCD_DATA_DIR"]);
     }
     let (member, _) = etcd("etcd2", &[cluster, "initial-cluster-state: existing"]);
     assert_eq!(
@@ -167,6 +168,58 @@ fn roles_follow_from_proxy_state_and_peers() {
 }
 
 #[test]
+fn secure_members_are_spoken_to_with_the_sections_certificates() {
+    let cluster = "initial-cluster: core-01=https://10.0.0.11:2380,b=https://10.0.0.12:2380";
+    let listen = "listen-client-urls: http://0.0.0.0:2379";
+    let files = [
+        "peer-trusted-ca-file: /p/ca",
+        "peer-cert-file: /p/cert",
+        "peer-key-file: /p/key",
+        "trusted-ca-file: /c/ca",
+        "cert-file: /c/cert",
+        "key-file: /c/key",
+    ];
+    for role in ["proxy: on", "initial-cluster-state: existing"] {
+        for (files, cafile) in [(&files[..], "/p/ca"), (&files[3..], "/c/ca")] {
+            let lines = [&[cluster, role, listen], files].concat();
+            let found = match etcd("etcd2", &lines).0.role {
+                Role::Gateway { servers } | Role::Member { servers, .. } => servers.files,
+                Role::Founder => None,
+            };
+            assert_eq!(found.map(|f| f.cafile).as_deref(), Some(cafile), "{role}");
+        }
+    }
+}
+
+#[test]
+fn settings_of_a_member_have_no_effect_on_a_gateway() {
+    let (_, said) = etcd(
+        "etcd2",
+        &[
+            "proxy: on",
+            "initial-cluster: a=https://10.0.0.12:2380",
+            "name: b",
+            "data-dir: /data",
+            "heartbeat-interval: 200",
+            "peer-ca-file: /ca",
+            "peer-cert-file: /cert",
+            "peer-key-file: /key",
+        ],
+    );
+    let why = "notice: has no effect with proxy: on: this machine is no member of etcd";
+    assert_eq!(
+        said,
+        [
+            format!("6: coreos.etcd2.name: {why}"),
+            format!("7: coreos.etcd2.data-dir: {why}"),
+            format!("8: coreos.etcd2.heartbeat-interval: {why}"),
+            "9: coreos.etcd2.peer-ca-file: notice: carried on as peer_trusted_ca_file, with client_cert_auth: true"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn the_older_etcd_is_no_matter_beside_etcd2() {
     let text = "#cloud-config\ncoreos:\n  units:\n    - name: etcd.service\n      mask: true\n    - name: etcd2.service\n      command: start\n";
     let reading = read(text.as_bytes(), &facts());
@@ -184,10 +237,31 @@ fn the_private_address_is_the_default_routes_before_a_bridges() {
     let mut facts = facts();
     assert_eq!(facts.private_ipv4(), "10.0.0.11".parse().ok());
     facts.default_address = "9.9.9.9".parse().ok();
-    assert_eq!(facts.private_ipv4(), "172.17.0.1".parse().ok());
+    facts.virtual_addresses = vec!["172.17.0.1".parse().unwrap()];
+    assert_eq!(facts.private_ipv4(), "10.0.0.11".parse().ok());
+    assert_eq!(facts.private_doubt(), None);
     assert_eq!(facts.public_ipv4().unwrap(), ("9.9.9.9".parse().unwrap(), false));
-    facts.addresses.clear();
+    facts.addresses.pop();
     assert_eq!(facts.private_ipv4(), "9.9.9.9".parse().ok());
+    assert_eq!(
+        facts.private_doubt().unwrap(),
+        "9.9.9.9 is taken, though it is public, and not 172.17.0.1, of an interface without hardware, maybe a bridge for containers: --private-ipv4 says it otherwise"
+    );
+    // A bridge is better than nothing, and not in silence.
+    facts.default_address = None;
+    assert_eq!(facts.private_ipv4(), "172.17.0.1".parse().ok());
+    let text = "#cloud-config\n# $private_ipv4\ncoreos:\n  fleet:\n    public-ip: $private_ipv4\n";
+    let said: Vec<String> = read(text.as_bytes(), &facts)
+        .findings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "5: $private_ipv4: notice: 172.17.0.1 is taken, of an interface without hardware, maybe a bridge for containers: --private-ipv4 says it otherwise"
+        ]
+    );
     facts
         .environment
         .insert("COREOS_PRIVATE_IPV4".to_owned(), "10.9.9.9".to_owned());

@@ -3,6 +3,8 @@
 mod again;
 mod bad;
 mod good;
+mod refused;
+mod units;
 
 use std::net::IpAddr;
 use std::sync::Mutex;

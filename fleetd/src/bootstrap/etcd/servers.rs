@@ -56,19 +56,19 @@ impl Servers {
         }
     }
 
-    /// With the certificates that etcd's own settings name, if none are known.
+    /// With the certificates that etcd's own settings name, if none are known: those for its peers, else for its clients.
     pub fn or_files_of(&self, environment: &Environment) -> Self {
-        let file = |name: &str| environment.get(name).cloned();
-        let own = file("ETCD_TRUSTED_CA_FILE")
-            .zip(file("ETCD_CERT_FILE"))
-            .zip(file("ETCD_KEY_FILE"));
-        let own = own.map(|((cafile, certfile), keyfile)| TlsFiles {
-            cafile,
-            certfile,
-            keyfile,
-        });
+        let files = |prefix: &str| {
+            let file = |name: &str| environment.get(&format!("{prefix}{name}")).cloned();
+            Some(TlsFiles {
+                cafile: file("TRUSTED_CA_FILE")?,
+                certfile: file("CERT_FILE")?,
+                keyfile: file("KEY_FILE")?,
+            })
+        };
+        let own = || files("ETCD_PEER_").or_else(|| files("ETCD_"));
         Self {
-            files: self.files.clone().or(own),
+            files: self.files.clone().or_else(own),
             ..self.clone()
         }
     }
@@ -122,7 +122,10 @@ impl Servers {
     }
 
     /// What a gateway to them goes by.
-    pub(super) fn gateway(&self) -> Result<GatewayConfig, EtcdError> {
+    ///
+    /// # Errors
+    /// If they cannot be spoken to as they are.
+    pub fn gateway(&self) -> Result<GatewayConfig, EtcdError> {
         let text = self.toml()?;
         let wrong = |error: gateway::GatewayConfigError| EtcdError::Gateway(error.to_string());
         GatewayConfig::parse(&text, Path::new(GATEWAY_FILE)).map_err(wrong)
@@ -130,5 +133,28 @@ impl Servers {
 
     pub(super) fn toml(&self) -> Result<String, EtcdError> {
         toml::to_string(self).map_err(|error| EtcdError::Gateway(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_spoken_to_with_the_files_for_peers() {
+        let set = |prefix: &str| {
+            ["TRUSTED_CA_FILE", "CERT_FILE", "KEY_FILE"]
+                .map(|name| (format!("{prefix}{name}"), format!("/{prefix}{name}")))
+        };
+        let cafile = |pairs: Vec<(String, String)>| {
+            let servers = Servers::default().or_files_of(&pairs.into_iter().collect());
+            servers.files.map(|files| files.cafile)
+        };
+        let (peer, client) = (set("ETCD_PEER_"), set("ETCD_"));
+        let both = [&peer[..], &client[..]].concat();
+        assert_eq!(cafile(both).unwrap(), "/ETCD_PEER_TRUSTED_CA_FILE");
+        let half = [&peer[..2], &client[..]].concat();
+        assert_eq!(cafile(half).unwrap(), "/ETCD_TRUSTED_CA_FILE");
+        assert_eq!(cafile(peer[..2].to_vec()), None);
     }
 }

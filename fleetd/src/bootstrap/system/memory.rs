@@ -169,6 +169,11 @@ impl State {
                 let text = text.map(|t| String::from_utf8(t).unwrap());
                 Some(ended(text.is_some(), &text.unwrap_or_default()))
             }
+            ("stat", [.., path]) => {
+                let is_there = self.files.keys().any(|file| file.starts_with(path));
+                Some(ended(is_there, if is_there { "root\n" } else { "" }))
+            }
+            ("systemctl", ["show", ..]) => Some(ended(true, "")),
             ("systemctl", ["is-active", .., unit]) => Some(ended(self.active.contains(*unit), "")),
             ("systemctl", ["is-enabled", unit]) => {
                 let word = self.enabled.get(*unit).map_or("disabled", String::as_str);
@@ -178,6 +183,17 @@ impl State {
         };
         if let Some(answer) = is_question {
             return answer;
+        }
+        if let ("systemctl", ["start" | "restart" | "try-restart" | "reload-or-restart", unit]) =
+            (program, arguments)
+            && let Some(service) = unit.strip_suffix(".socket").map(|name| format!("{name}.service"))
+            && self.active.contains(&service)
+        {
+            let stderr = format!("{unit}: Socket service {service} already active, refusing.\n");
+            return Ended {
+                stderr,
+                ..ended(false, "")
+            };
         }
         self.changes.push(match (program, arguments) {
             ("runuser", ["-u", user, ..]) => format!("runuser {user} appends {} lines", arguments.len() - 8),
@@ -235,8 +251,8 @@ impl State {
                 self.enabled.insert(last, word.to_owned());
             }
             ("systemctl", ["mask", ..]) => drop(self.enabled.insert(last, "masked".to_owned())),
-            ("systemctl", ["start" | "restart" | "reload-or-restart", unit]) => {
-                self.active.insert((*unit).to_owned());
+            ("systemctl", ["start" | "restart" | "reload-or-restart", units @ ..]) => {
+                self.active.extend(units.iter().map(|unit| (*unit).to_owned()));
             }
             ("systemctl", ["stop", unit]) => drop(self.active.remove(*unit)),
             _ => {}

@@ -136,9 +136,21 @@ pub(super) fn path(field: &Field<'_>) -> Option<String> {
 
 /// What systemd would have made of `%H` and `%m` in the drop-in.
 pub(in super::super) fn expand(text: &str, facts: &Facts) -> String {
-    text.replace("%H", &facts.hostname)
-        .replace("%m", &facts.machine_id)
-        .replace("%%", "%")
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        let (value, length) = match after.chars().next() {
+            Some('H') => (facts.hostname.as_str(), 1),
+            Some('m') => (facts.machine_id.as_str(), 1),
+            Some('%') => ("%", 1),
+            _ => ("%", 0),
+        };
+        out.push_str(value);
+        rest = &after[length..];
+    }
+    out.push_str(rest);
+    out
 }
 
 fn own<'a>(key: &str, field: &Field<'a>, facts: &Facts, wanted: &mut Wanted<'a>) {
@@ -226,6 +238,9 @@ fn together(section: &Section<'_>, wanted: &mut Wanted<'_>) {
     if let (Some(_), Some(cluster)) = (section.get("discovery"), section.get("initial_cluster")) {
         cluster.error("is given beside discovery: take discovery out");
     }
+    if wanted.proxy.is_some() {
+        without_effect(section);
+    }
     if let (Some(proxy), Some(existing)) = (&wanted.proxy, &wanted.existing) {
         existing.error(format!(
             "existing makes this machine a member, proxy: on in line {} makes it none: take one of them out",
@@ -255,6 +270,51 @@ fn together(section: &Section<'_>, wanted: &mut Wanted<'_>) {
             field.error(format!(
                 "election-timeout ({election}) has to be at most 50000 ms"
             ));
+        }
+    }
+}
+
+/// Notices for settings of a member, on a machine that is none.
+fn without_effect(section: &Section<'_>) {
+    for (key, field) in section.fields() {
+        let Some((_, take)) = KEYS.iter().find(|(known, _)| *known == key) else {
+            continue;
+        };
+        // Of these something is said elsewhere, or they do have one: the files are what the members are spoken to with.
+        let is_said = matches!(take, Take::Gone(_)) || key.starts_with("discovery") || key.ends_with("_file");
+        let is_taken = matches!(
+            key,
+            "proxy"
+                | "initial_cluster"
+                | "initial_cluster_state"
+                | "listen_client_urls"
+                | "force_new_cluster"
+        );
+        if !is_said && !is_taken && section.get(key).is_some() {
+            field.notice("has no effect with proxy: on: this machine is no member of etcd");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_specifier_is_replaced_once() {
+        let facts = Facts {
+            hostname: "a%m".to_owned(),
+            machine_id: "0b".to_owned(),
+            ..Facts::default()
+        };
+        for (text, wanted) in [
+            ("%H-%m", "a%m-0b"),
+            ("%%H", "%H"),
+            ("%%%H", "%a%m"),
+            ("100%", "100%"),
+            ("%x é%%", "%x é%"),
+        ] {
+            assert_eq!(expand(text, &facts), wanted, "{text}");
         }
     }
 }

@@ -24,11 +24,14 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
                 "has no effect with proxy: on: the gateway answers at 127.0.0.1:2379, on this machine only",
             );
         }
+        let data = wanted.environment.get("ETCD_DATA_DIR").cloned();
+        let data = data.unwrap_or_else(|| DATA_DIRECTORY.to_owned());
+        let servers = Servers::at_peers(distinct(cluster.value.iter().map(|(_, url)| url)));
+        let servers = speakable(servers.or_files_of(&wanted.environment), &cluster.field)?;
         return Some(Etcd {
-            role: Role::Gateway {
-                servers: Servers::at_peers(distinct(cluster.value.iter().map(|(_, url)| url))),
-            },
-            environment: BTreeMap::new(),
+            role: Role::Gateway { servers },
+            // A gateway has no data; where etcd had it tells whether this machine is a member.
+            environment: BTreeMap::from([("ETCD_DATA_DIR".to_owned(), data)]),
             drop_in,
         });
     }
@@ -51,7 +54,8 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
         facts,
     )?;
     let role = if let Some(peers) = &wanted.peers {
-        member(others(peers.value.iter(), &peer))
+        let servers = Servers::at_peers(others(peers.value.iter(), &peer));
+        member(speakable(servers.or_files_of(&environment), &peers.field)?)
     } else if let Some(existing) = &wanted.existing {
         let Some(cluster) = &wanted.initial_cluster else {
             existing.error("existing needs initial-cluster, which says where the members are");
@@ -63,7 +67,8 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
             existing.error("existing needs at least one other member in initial-cluster");
             return None;
         }
-        member(peers)
+        let servers = Servers::at_peers(peers).or_files_of(&environment);
+        member(speakable(servers, &cluster.field)?)
     } else {
         if wanted.initial_cluster.is_none() {
             field.notice("has no initial-cluster: this machine founds a cluster of its own, of one member");
@@ -120,10 +125,35 @@ pub(in super::super) fn settle(wanted: Wanted<'_>, field: &Field<'_>, facts: &Fa
 }
 
 /// It was asked for: however many there are.
-fn member(peers: Vec<String>) -> Role {
+fn member(servers: Servers) -> Role {
     Role::Member {
-        servers: Servers::at_peers(peers),
+        servers,
         limit: usize::MAX,
+    }
+}
+
+/// Those of `field`, if there is what it takes to speak to them: nobody is asked over TLS who cannot be checked.
+fn speakable(servers: Servers, field: &Field<'_>) -> Option<Servers> {
+    let secure = servers.peers.iter().find(|url| url.starts_with("https://"));
+    if let (Some(url), None) = (secure, &servers.files) {
+        let keys = if field.path.ends_with("peers") {
+            "peer_ca_file, peer_cert_file and peer_key_file"
+        } else {
+            "peer-trusted-ca-file, peer-cert-file and peer-key-file"
+        };
+        field.error(format!(
+            "{url} is spoken to by TLS only: that needs {keys}, or those without peer"
+        ));
+        return None;
+    }
+    match servers.gateway() {
+        Err(error) if !servers.peers.is_empty() => {
+            // Without the name of a file that nobody has written.
+            let text = error.to_string();
+            field.error(text.split_once(": ").map_or(text.as_str(), |(_, why)| why));
+            None
+        }
+        _ => Some(servers),
     }
 }
 
@@ -205,6 +235,9 @@ fn peer_urls(
                 );
                 return None;
             };
+            if let Some(doubt) = facts.private_doubt() {
+                field.notice(format!("has no initial-advertise-peer-urls: {doubt}"));
+            }
             Some(vec![format!("{scheme}://{address}:2380")])
         }
     }

@@ -43,7 +43,7 @@ coreos:
 "#;
 
 /// A worker without etcd of its own.
-const PROXY: &str = r#"#cloud-config
+pub(super) const PROXY: &str = r#"#cloud-config
 
 coreos:
   etcd2:
@@ -221,6 +221,7 @@ fn the_section_of_etcd_0_4_is_carried_over() {
     do   write /etc/systemd/system/fleet.service.d/20-cloudinit.conf (50 bytes, 0644, root)
     do   reload systemd
     do   enable fleet.service
+    do   make /var/lib/etcd for etcd.service's user
     do   join etcd's cluster through http://10.0.0.21:7001,http://10.0.0.22:7001
            ETCD_ADVERTISE_CLIENT_URLS=http://10.0.0.11:4001
            ETCD_AUTO_COMPACTION_MODE=periodic
@@ -271,6 +272,7 @@ fn a_member_joins_those_that_are_there() {
     f.yaml:4: coreos.etcd2: notice: has no listen-client-urls: etcd answers on this machine only, at 127.0.0.1:2379 and 4001, and no gateway can use it
     f.yaml:7: coreos.etcd2.ca-file: notice: carried on as trusted_ca_file, with client_cert_auth: true
     f.yaml:9: coreos.etcd2.data-dir: notice: etcd 3 cannot read the data of etcd 2: the directory has to be empty
+    do   make /var/lib/etcd2 for etcd.service's user
     do   join etcd's cluster through http://10.0.0.12:2380,http://10.0.0.13:2380
            ETCD_ADVERTISE_CLIENT_URLS=http://127.0.0.1:2379,http://127.0.0.1:4001
            ETCD_AUTO_COMPACTION_MODE=periodic
