@@ -49,6 +49,10 @@ impl<'a> Own<'a> {
         self.system.is_there(&Path::new(self.data).join("member"))
     }
 
+    fn here(&self) -> Servers {
+        Servers::own(&self.etcd.environment)
+    }
+
     /// What the drop-in says at present.
     fn before(&self) -> Result<Environment, SystemError> {
         let found = dropin::read(self.system, UNIT, &self.etcd.drop_in)?;
@@ -70,7 +74,7 @@ impl<'a> Own<'a> {
         }
         let changed = self.start(self.etcd.environment.clone())?;
         let what = "etcd, which needs more than half of its members";
-        let (mut here, list) = answers(UNIT, Some(self.name), self.talk, what).await?;
+        let (mut here, list) = answers(UNIT, &self.here(), Some(self.name), self.talk, what).await?;
         self.settle_peers(&mut here, &list).await?;
         // It is never to be founded a second time.
         let mut formed = self.kept(self.etcd.environment.clone())?;
@@ -175,7 +179,7 @@ impl<'a> Own<'a> {
                 .await?;
             self.talk.say("etcd on this machine has a vote");
         }
-        answers(UNIT, Some(self.name), self.talk, "etcd").await?;
+        answers(UNIT, &self.here(), Some(self.name), self.talk, "etcd").await?;
         Ok(Formed::Up { changed })
     }
 

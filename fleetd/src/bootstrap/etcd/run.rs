@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::members::{Member, Members, MembersError};
 use super::servers::Servers;
-use super::{ANSWERS, EtcdError, GATEWAY, GATEWAY_FILE, LOCAL, PAUSE, UNIT};
+use super::{ANSWERS, EtcdError, GATEWAY, GATEWAY_FILE, PAUSE, UNIT};
 use crate::bootstrap::system::{File, System};
 use crate::bootstrap::talk::{Talk, until};
 
@@ -30,7 +30,7 @@ pub(super) async fn become_gateway(
         servers.toml()?
     );
     let changed = run_with(system, GATEWAY, &File::plain(GATEWAY_FILE, text), talk)?;
-    answers(GATEWAY, None, talk, "the gateway to etcd").await?;
+    answers(GATEWAY, &Servers::local(), None, talk, "the gateway to etcd").await?;
     Ok(changed)
 }
 
@@ -73,19 +73,19 @@ pub(super) fn run_with(
 /// somebody else's etcd.
 pub(super) async fn answers(
     unit: &'static str,
+    here: &Servers,
     name: Option<&str>,
     talk: Talk<'_>,
     what: &str,
 ) -> Result<(Members, Vec<Member>), EtcdError> {
-    let urls = [LOCAL.to_owned()];
     let asked = until(ANSWERS, PAUSE, async || {
-        let (here, list) = Members::reach(&urls, None).await?;
+        let (member, list) = here.reach().await?;
         match name {
             Some(name) if !list.iter().any(|member| member.name == name) => {
-                let why = format!("{LOCAL}: it knows no member {name}: another etcd?");
-                Err(MembersError::Unreachable(why))
+                let why = format!("{here}: it knows no member {name}: another etcd?");
+                Err(EtcdError::Members(MembersError::Unreachable(why)))
             }
-            _ => Ok((here, list)),
+            _ => Ok((member, list)),
         }
     });
     let waited = talk.wait_for(what, asked).await;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dropin::Environment;
 use super::members::{Member, Members, MembersError};
-use super::{EtcdError, GATEWAY_FILE};
+use super::{EtcdError, GATEWAY_FILE, LOCAL};
 use crate::gateway::{self, GatewayConfig};
 use crate::registry::etcd::{EtcdTls, EtcdTlsError};
 
@@ -54,6 +54,34 @@ impl Servers {
             peers,
             ..Self::default()
         }
+    }
+
+    /// etcd, or the gateway to it, at its usual place on this machine.
+    pub fn local() -> Self {
+        Self {
+            members: vec![LOCAL.to_owned()],
+            ..Self::default()
+        }
+    }
+
+    /// This machine's member by its own settings: in the clear on loopback, or as it tells its clients.
+    pub fn own(environment: &Environment) -> Self {
+        let list = |name: &str| -> Vec<String> {
+            let value = environment.get(name).map_or("", String::as_str);
+            value.split(',').map(|url| url.trim().to_owned()).collect()
+        };
+        let is_plain = |url: &String| {
+            let hosts = ["127.0.0.1", "0.0.0.0", "localhost", "[::]"];
+            hosts.iter().any(|host| *url == format!("http://{host}:2379"))
+        };
+        if list("ETCD_LISTEN_CLIENT_URLS").iter().any(is_plain) {
+            return Self::local();
+        }
+        let told = Self {
+            members: list("ETCD_ADVERTISE_CLIENT_URLS"),
+            ..Self::default()
+        };
+        told.or_files_of(environment)
     }
 
     /// With the certificates that etcd's own settings name, if none are known: those for its peers, else for its clients.
@@ -156,5 +184,29 @@ mod tests {
         let half = [&peer[..2], &client[..]].concat();
         assert_eq!(cafile(half).unwrap(), "/ETCD_TRUSTED_CA_FILE");
         assert_eq!(cafile(peer[..2].to_vec()), None);
+    }
+
+    #[test]
+    fn this_machines_etcd_is_asked_where_it_listens() {
+        let environment = |listen: &str| -> Environment {
+            [
+                ("ETCD_LISTEN_CLIENT_URLS", listen),
+                ("ETCD_ADVERTISE_CLIENT_URLS", "https://10.0.0.1:2379"),
+                ("ETCD_TRUSTED_CA_FILE", "/ca"),
+                ("ETCD_CERT_FILE", "/cert"),
+                ("ETCD_KEY_FILE", "/key"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+        };
+        for plain in [
+            "http://0.0.0.0:2379,http://0.0.0.0:4001",
+            "https://10.0.0.1:2379, http://127.0.0.1:2379",
+        ] {
+            assert_eq!(Servers::own(&environment(plain)), Servers::local(), "{plain}");
+        }
+        let own = Servers::own(&environment("https://0.0.0.0:2379"));
+        assert_eq!(own.members, ["https://10.0.0.1:2379"]);
+        assert_eq!(own.files.unwrap().certfile, "/cert");
     }
 }
