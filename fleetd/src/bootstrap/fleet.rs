@@ -57,6 +57,14 @@ pub fn run_with(
     start(system, environment, talk)
 }
 
+/// fleetd's settings by an earlier run.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn before(system: &dyn System, drop_in: &str) -> Result<dropin::Environment, SystemError> {
+    Ok(dropin::read(system, "fleet.service", drop_in)?.unwrap_or_default())
+}
+
 /// Enables fleetd and has it run with this environment, whatever it runs with at present.
 ///
 /// # Errors

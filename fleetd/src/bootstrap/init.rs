@@ -1,19 +1,21 @@
 //! `fleetctl init`: the first machine of a cluster, and perhaps its only one.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::etcd::{Etcd, EtcdError, Role, form};
+use super::etcd::{Etcd, EtcdError, Role, form, refuse_foreign};
 use super::fleet::{self, FleetError};
 use super::pki::{self, PkiError};
-use super::settings::DROP_IN;
+use super::settings::{DROP_IN, SETUP};
 use super::standing::{Standing, Taken, standing};
 use super::system::{System, SystemError};
 use super::talk::Talk;
-use super::this::{self, ThisError};
+use super::this::{self, OwnArgs, ThisError};
 use super::token::{Token, TokenError};
+
+/// Tells one founding from another.
+const FOUNDING: &str = "ETCD_INITIAL_CLUSTER_TOKEN";
 
 /// Found a cluster: an etcd of one member and fleet, on this machine
 ///
@@ -23,12 +25,8 @@ use super::token::{Token, TokenError};
 /// Exit codes: 0 done, 1 not done, 2 wrong usage.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// The address that the other machines reach this one by [default: the one of the default route]
-    #[arg(long, value_name = "ADDRESS")]
-    address: Option<IpAddr>,
-    /// What units can choose machines by: key=value,key=value
-    #[arg(long, value_name = "LIST")]
-    metadata: Option<String>,
+    #[command(flatten)]
+    own: OwnArgs,
     #[command(flatten)]
     token: TokenArgs,
 }
@@ -114,12 +112,16 @@ impl TokenArgs {
 /// If it did not come to that; run again, it goes on.
 pub async fn init(arguments: &Init, system: &dyn System, talk: Talk<'_>) -> Result<String, SetupError> {
     this::root()?;
-    match standing(system)? {
-        Standing::Bare | Standing::Founder(_) => {}
+    let founding = match standing(system)? {
+        Standing::Bare => None,
+        Standing::Founder(environment) => environment.get(FOUNDING).cloned(),
         Standing::Member(_) | Standing::Gateway => return Err(Taken::Joined.into()),
         Standing::CloudConfig(_) => return Err(Taken::CloudConfig.into()),
+    };
+    if founding.is_none() {
+        refuse_foreign().await?;
     }
-    let own = this::own(arguments.address, arguments.metadata.clone())?;
+    let own = this::own(&arguments.own, &fleet::before(system, DROP_IN)?)?;
     let token = match (Token::kept(system)?.transpose()?, arguments.token.given(system)?) {
         (Some(kept), Some(given)) if kept != given => return Err(SetupError::OtherToken),
         (Some(kept), _) => kept,
@@ -129,16 +131,26 @@ pub async fn init(arguments: &Init, system: &dyn System, talk: Talk<'_>) -> Resu
     // Before anything is made from it.
     token.keep(system)?;
     settle_certificates(system, &token, &own, talk)?;
+    let mut environment = own.etcd();
+    // etcd makes the ids of the cluster and of its founder from this: of a machine that is founded anew under its old
+    // address they must not be the old ones, or what is left of the old cluster takes it in with a log that is none.
+    let founding = founding.map_or_else(|| Token::random().map(|t| t.to_string()), Ok)?;
+    environment.insert(FOUNDING.to_owned(), founding);
+    environment.insert(SETUP.to_owned(), "init".to_owned());
     let etcd = Etcd {
         role: Role::Founder,
-        environment: own.etcd(),
+        environment,
         drop_in: DROP_IN.to_owned(),
     };
     form(&etcd, system, talk).await?;
     fleet::run_with(system, &own.fleet(), DROP_IN, talk)?;
     fleet::seen(&own.id, talk).await?;
     talk.say("the cluster is up; on other machines, as root:");
-    Ok(format!("fleetctl join {} --token {token}", own.address))
+    // Who keeps the token in a file does not want it in a log.
+    Ok(match &arguments.token.token_file {
+        Some(file) => format!("fleetctl join {} --token-file {}", own.address, file.display()),
+        None => format!("fleetctl join {} --token {token}", own.address),
+    })
 }
 
 pub(super) fn settle_certificates(

@@ -6,16 +6,15 @@ use std::path::Path;
 use clap::Args;
 
 use super::etcd::members::Member;
-use super::etcd::{Etcd, EtcdError, Formed, LOCAL, Role, Servers, form};
+use super::etcd::{Etcd, EtcdError, Formed, LOCAL, Role, Servers, form, refuse_foreign};
 use super::fleet;
 use super::init::{SetupError, TokenArgs, settle_certificates};
 use super::pki;
-use super::settings::{DROP_IN, MEMBERS, servers};
+use super::settings::{DROP_IN, MEMBERS, SETUP, servers};
 use super::standing::{Standing, Taken, standing};
 use super::system::System;
 use super::talk::{Talk, until};
-use super::this;
-use super::token::Token;
+use super::this::{self, OwnArgs};
 
 /// Join a cluster that `fleetctl init` founded
 ///
@@ -26,22 +25,27 @@ use super::token::Token;
 #[derive(Debug, Args)]
 pub struct Join {
     /// A machine of the cluster that is one of etcd's members, or several, with commas
-    #[arg(value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    #[arg(value_name = "ADDRESS", required = true, value_delimiter = ',', value_parser = host)]
     servers: Vec<String>,
     #[command(flatten)]
     token: TokenArgs,
-    /// The address that the other machines reach this one by [default: the one of the default route]
-    #[arg(long, value_name = "ADDRESS")]
-    address: Option<IpAddr>,
-    /// What units can choose machines by: key=value,key=value
-    #[arg(long, value_name = "LIST")]
-    metadata: Option<String>,
+    #[command(flatten)]
+    own: OwnArgs,
     /// Become a member of etcd, however many there are
     #[arg(long, conflicts_with = "gateway")]
     member: bool,
     /// Become no member of etcd, however few there are
     #[arg(long)]
     gateway: bool,
+}
+
+/// A host or an address, and nothing around it.
+fn host(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    match text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.chars().all(is_plain)) {
+        true => Ok(text.to_owned()),
+        false => Err("expected an address or a host name, without http:// and without a port".to_owned()),
+    }
 }
 
 /// `https://HOST:2379` for a host or an address.
@@ -64,17 +68,18 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Resu
         Standing::Founder(_) => return Err(Taken::Founded.into()),
         Standing::CloudConfig(_) => return Err(Taken::CloudConfig.into()),
     };
-    let own = this::own(arguments.address, arguments.metadata.clone())?;
-    let token = arguments.token.given(system)?;
-    let token = match token {
-        Some(token) => token,
-        None => Token::kept(system)?.transpose()?.ok_or(SetupError::NoToken)?,
-    };
-    // etcd on this machine lives by the certificates that are there.
-    if is_in && !pki::belongs(system, &token)? {
-        return Err(SetupError::StrangeToken);
+    if !is_in {
+        refuse_foreign().await?;
     }
-    settle_certificates(system, &token, &own, talk)?;
+    let own = this::own(&arguments.own, &fleet::before(system, DROP_IN)?)?;
+    match arguments.token.given(system)? {
+        // etcd on this machine lives by the certificates that are there.
+        Some(token) if is_in && !pki::belongs(system, &token)? => return Err(SetupError::StrangeToken),
+        Some(token) => settle_certificates(system, &token, &own, talk)?,
+        // It has been let in before.
+        None if is_in && pki::are_for(system, &own.names(), &own.addresses())? => {}
+        None => return Err(SetupError::NoToken),
+    }
     // The founder may still be on its way up.
     let given = servers(arguments.servers.iter().map(|s| client_url(s)).collect());
     let reached = until(
@@ -95,12 +100,14 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Resu
         peers: voters.iter().flat_map(|member| member.peers.clone()).collect(),
         ..servers(clients)
     };
+    let mut settings = own.etcd();
+    settings.insert(SETUP.to_owned(), "join".to_owned());
     let member = |limit| Etcd {
         role: Role::Member {
             servers: known.clone(),
             limit,
         },
-        environment: own.etcd(),
+        environment: settings.clone(),
         drop_in: DROP_IN.to_owned(),
     };
     let formed = match (arguments.gateway, arguments.member) {
@@ -111,7 +118,7 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Resu
     if formed == Formed::Enough {
         let gateway = Etcd {
             role: Role::Gateway { servers: known },
-            environment: own.etcd(),
+            environment: settings,
             drop_in: DROP_IN.to_owned(),
         };
         form(&gateway, system, talk).await?;
@@ -134,9 +141,8 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Resu
 fn is_about_certificates(error: &EtcdError) -> bool {
     let text = error.to_string();
     [
-        "certificate is not signed",
-        "client certificate",
-        pki::CERTIFICATE,
+        "certificate is not signed by",
+        "it does not take the client certificate",
     ]
     .iter()
     .any(|words| text.contains(words))

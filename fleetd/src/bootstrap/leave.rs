@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::etcd::dropin::{self, Environment};
-use super::etcd::members::{Member, MembersError};
-use super::etcd::{EtcdError, GATEWAY, GATEWAY_FILE, LOCAL, Servers, TlsFiles, UNIT};
+use super::etcd::members::{Member, Members, MembersError};
+use super::etcd::next::is_ours;
+use super::etcd::{EtcdError, LOCAL, Servers};
 use super::fleet::{self, FleetError};
-use super::settings::{DATA, DROP_IN};
-use super::standing::{CLOUD_DROP_IN, Standing, standing};
+use super::leaving::Leaving;
+use super::standing::{Standing, standing};
 use super::system::{System, SystemError};
 use super::talk::{Talk, until};
 use super::this::{self, ThisError};
-use super::{pki, token};
+use super::token::Token;
 
 /// What fleet holds on this machine.
 const UNITS_HELD: &str = "/run/fleet/units";
 /// How long etcd's members may take until they can do without one.
 const REMOVED: Duration = Duration::from_secs(120);
+/// A moment without a leader, or just after a boot, is no reason to leave without a word.
+const ANSWERED: Duration = Duration::from_secs(30);
 
 /// Leave the cluster: what runs here is stopped and placed elsewhere, etcd does without this machine
 ///
@@ -54,6 +56,16 @@ pub enum LeaveError {
     /// Nobody could be told.
     #[error("{0}: nobody can be told that this machine leaves; --force leaves all the same")]
     Alone(EtcdError),
+    /// What is needed cannot be found out.
+    #[error(
+        "this machine is etcd's only member, and fleetd does not say whether others need it: {0}; --force leaves all the same, which ends the cluster"
+    )]
+    Unsure(String),
+    /// Data of a member that there is not.
+    #[error(
+        "etcd's members know none that is this machine, though there is data in {0}: nothing was changed; --force removes it"
+    )]
+    Unknown(String),
     /// The others need it.
     #[error(
         "this machine is etcd's only member, and {0} other machines need it: run `fleetctl join` on one of them again to make it a member, or --force to end the cluster"
@@ -78,96 +90,105 @@ pub enum LeaveError {
 pub async fn leave(arguments: &Leave, system: &dyn System, talk: Talk<'_>) -> Result<String, LeaveError> {
     this::root()?;
     let standing = standing(system)?;
-    if standing == Standing::Bare {
+    let begun = Leaving::read(system)?;
+    if standing == Standing::Bare && begun.is_none() {
         return Ok("this machine is in no cluster that fleet set it up for".to_owned());
     }
-    let (servers, own) = way(system, &standing)?;
-    let reached = match servers.reach().await {
-        Ok(reached) => Some(reached),
-        Err(_) if arguments.force => None,
-        Err(error) => return Err(LeaveError::Alone(error)),
+    let resumed = begun.is_some();
+    let mut leaving = match begun {
+        Some(begun) => begun,
+        None => Leaving::begin(system, &standing)?,
     };
-    let list = reached.as_ref().map(|(_, list)| list.clone()).unwrap_or_default();
-    let ours = list
-        .iter()
-        .find(|member| member.peers.iter().any(|p| own.contains(p)));
-    let is_last = ours.is_some() && list.iter().filter(|m| !m.is_learner).count() == 1;
-    if is_last && !arguments.force {
-        let machines = fleet::machines(Path::new(fleet::SOCKET))
-            .await
-            .unwrap_or_default();
-        match machines.len() {
-            0 | 1 if arguments.package_removal => {
-                stop_fleet(system, true, talk)?;
+    let mut said = "left the cluster";
+    if !leaving.told {
+        match out(arguments, &mut leaving, resumed, system, talk).await? {
+            Out::Kept => {
                 return Ok("this machine was all of its cluster; etcd and its data are kept".to_owned());
             }
-            0 | 1 => return Err(LeaveError::Last),
-            all => return Err(LeaveError::Needed(all - 1)),
+            Out::Left { voters: 2 } => {
+                said = "left; etcd has 2 members now and stands still if one fails: `fleetctl join`, run again on a gateway, makes it the third";
+            }
+            Out::Left { .. } => {}
         }
+        leaving.told = true;
+        leaving.keep(system)?;
     }
-    stop_fleet(system, arguments.force, talk)?;
-    if let Some(ours) = ours.filter(|_| !is_last) {
-        Box::pin(leave_etcd(&servers, ours, &list, talk)).await?;
-    }
-    let votes = list.iter().filter(|m| !m.is_learner && Some(*m) != ours).count();
-    clean(system, &standing)?;
-    Ok(match (ours, votes) {
-        (Some(_), 2) => {
-            "left; etcd has 2 members now and stands still if one fails: `fleetctl join`, run again on a gateway, makes it the third".to_owned()
-        }
-        _ => "left the cluster".to_owned(),
-    })
+    leaving.clean(system)?;
+    Ok(said.to_owned())
 }
 
-/// How the cluster is reached from here, and what its members know this one by.
-fn way(system: &dyn System, standing: &Standing) -> Result<(Servers, Vec<String>), SystemError> {
-    let environment = match standing {
-        Standing::Founder(environment)
-        | Standing::Member(environment)
-        | Standing::CloudConfig(environment) => environment,
-        Standing::Bare | Standing::Gateway => &Environment::new(),
+/// How the way out ended.
+enum Out {
+    /// The cluster goes on without this machine.
+    Left {
+        /// Members of etcd that it goes on with.
+        voters: usize,
+    },
+    /// Only fleet was stopped.
+    Kept,
+}
+
+/// Everything that needs the others.
+async fn out(
+    arguments: &Leave,
+    leaving: &mut Leaving,
+    resumed: bool,
+    system: &dyn System,
+    talk: Talk<'_>,
+) -> Result<Out, LeaveError> {
+    let pause = Duration::from_millis(500);
+    let limit = if arguments.force { pause } else { ANSWERED };
+    let reached = until(limit, pause, async || leaving.servers.reach().await);
+    let list = match talk.wait_for("an answer of etcd", reached).await {
+        Ok((_, list)) => list,
+        Err(_) if arguments.force => Vec::new(),
+        Err(error) => return Err(LeaveError::Alone(error)),
     };
-    let setting = |name: &str| environment.get(name).cloned();
-    let list = |name: &str| -> Vec<String> {
-        let value = setting(name).unwrap_or_default();
-        value
-            .split(',')
-            .filter(|url| !url.is_empty())
-            .map(str::to_owned)
-            .collect()
-    };
-    // Where the others' peers are, their clients are let in at the port that is etcd's own.
-    let client = |peer: &String| {
-        let (scheme, rest) = peer.split_once("://")?;
-        let host = rest.rsplit_once(':').map_or(rest, |(host, _)| host);
-        Some(format!("{scheme}://{host}:2379"))
-    };
-    let others: Vec<String> = list("ETCD_INITIAL_CLUSTER")
-        .iter()
-        .filter_map(|pair| pair.split_once('=').map(|(_, url)| url.to_owned()))
-        .collect();
-    let mut members = vec![LOCAL.to_owned()];
-    members.extend(others.iter().filter_map(client));
-    let is_ours = system.is_there(Path::new(pki::KEY))?;
-    let file = |path: &str| path.to_owned();
-    let files = is_ours.then(|| TlsFiles {
-        cafile: file(pki::CA),
-        certfile: file(pki::CERTIFICATE),
-        keyfile: file(pki::KEY),
-    });
-    let given = setting("ETCD_TRUSTED_CA_FILE").zip(setting("ETCD_CERT_FILE"));
-    let given = given.zip(setting("ETCD_KEY_FILE"));
-    let given = given.map(|((cafile, certfile), keyfile)| TlsFiles {
-        cafile,
-        certfile,
-        keyfile,
-    });
-    let servers = Servers {
-        peers: others,
-        members,
-        files: files.or(given),
-    };
-    Ok((servers, list("ETCD_INITIAL_ADVERTISE_PEER_URLS")))
+    let is_us = |member: &&Member| is_ours(member, &leaving.name, &leaving.peers, leaving.has_data);
+    let ours = list.iter().find(is_us).cloned();
+    if ours.is_none() && leaving.has_data && !resumed && !arguments.force {
+        return Err(LeaveError::Unknown(leaving.data.join(" ")));
+    }
+    let voters = list.iter().filter(|m| !m.is_learner).count();
+    // One that only follows is never the last.
+    let is_last = voters == 1 && ours.as_ref().is_some_and(|m| !m.is_learner);
+    if is_last && !arguments.force && !resumed {
+        match fleet::machines(Path::new(fleet::SOCKET)).await {
+            Err(why) => return Err(LeaveError::Unsure(why)),
+            Ok(all) if all.len() > 1 => return Err(LeaveError::Needed(all.len() - 1)),
+            Ok(_) if arguments.package_removal => {
+                stop_fleet(system, true, talk)?;
+                return Ok(Out::Kept);
+            }
+            Ok(_) => return Err(LeaveError::Last),
+        }
+    }
+    let elsewhere = list.iter().filter(|m| Some(*m) != ours.as_ref() && !m.is_learner);
+    let elsewhere: Vec<String> = elsewhere.flat_map(|m| m.clients.clone()).collect();
+    if !elsewhere.is_empty() {
+        // Ours will not answer any more.
+        leaving.servers.members.extend(elsewhere.iter().cloned());
+        leaving.servers.members.dedup();
+    }
+    leaving.keep(system)?;
+    stop_fleet(system, arguments.force, talk)?;
+    if let Some(ours) = ours.as_ref().filter(|_| !is_last) {
+        let others = Servers {
+            peers: Vec::new(),
+            members: elsewhere,
+            files: leaving.servers.files.clone(),
+        };
+        Box::pin(leave_etcd(&others, ours, &list, talk)).await?;
+        if let (Some(Ok(token)), false) = (Token::kept(system)?, arguments.package_removal) {
+            talk.say(format!(
+                "the cluster's token was kept on this machine alone; keep it, machines join with it: {token}"
+            ));
+        }
+    }
+    let goes = ours.as_ref().is_some_and(|m| !m.is_learner);
+    Ok(Out::Left {
+        voters: voters - usize::from(goes),
+    })
 }
 
 /// The orderly way out of fleet: its units are stopped here and placed elsewhere.
@@ -178,41 +199,31 @@ fn stop_fleet(system: &dyn System, force: bool, talk: Talk<'_>) -> Result<(), Le
         .success
     {
         talk.say("leaves: units are stopped here and placed elsewhere, each in its own time");
-        system.must("systemctl", &["stop", service])?;
     }
+    // Together, or the next client would start it again. A stop that is under way already is waited for.
+    system.must("systemctl", &["stop", socket, service])?;
     let held = system.run("ls", &[UNITS_HELD])?.stdout;
     let held: Vec<&str> = held.lines().collect();
     if !held.is_empty() && !force {
         // It is to run on, and to be told again.
-        system.run("systemctl", &["start", "--no-block", service])?;
+        system.run("systemctl", &["start", "--no-block", socket, service])?;
         return Err(LeaveError::Kept(held.join(" ")));
     }
-    system.must("systemctl", &["disable", "--quiet", "--now", socket])?;
-    system.must("systemctl", &["disable", "--quiet", service])?;
+    system.must("systemctl", &["disable", "--quiet", socket, service])?;
     Ok(())
 }
 
 /// Out of etcd, which goes on with the others.
 async fn leave_etcd(
-    servers: &Servers,
+    others: &Servers,
     ours: &Member,
     list: &[Member],
     talk: Talk<'_>,
 ) -> Result<(), LeaveError> {
-    let others: Vec<&Member> = list.iter().filter(|m| m.id != ours.id && !m.is_learner).collect();
-    let urls = others.iter().flat_map(|m| m.clients.clone()).collect();
-    let elsewhere = Servers {
-        peers: Vec::new(),
-        members: urls,
-        files: servers.files.clone(),
-    };
     // A leader that goes without a word costs the others an election.
-    let local = Servers {
-        peers: Vec::new(),
-        members: vec![LOCAL.to_owned()],
-        files: None,
-    };
-    if let (Ok((mut here, _)), Some(next)) = (local.reach().await, others.first())
+    let next = list.iter().find(|m| m.id != ours.id && !m.is_learner);
+    let local = [LOCAL.to_owned()];
+    if let (Ok((mut here, _)), Some(next)) = (Members::reach(&local, None).await, next)
         && here
             .leader()
             .await
@@ -221,7 +232,7 @@ async fn leave_etcd(
         let _ = here.hand_over(next.id).await;
     }
     let removed = until(REMOVED, Duration::from_millis(500), async || {
-        let (mut cluster, list) = elsewhere.reach().await?;
+        let (mut cluster, list) = others.reach().await?;
         match list.iter().any(|member| member.id == ours.id) {
             false => Ok(()),
             true => cluster.remove(ours.id).await.map_err(EtcdError::Members),
@@ -235,40 +246,5 @@ async fn leave_etcd(
         other => other?,
     }
     talk.say("etcd goes on without this machine");
-    Ok(())
-}
-
-/// Everything that `init`, `join` and a cloud-config made for the cluster.
-fn clean(system: &dyn System, standing: &Standing) -> Result<(), SystemError> {
-    let data = match standing {
-        Standing::Founder(environment)
-        | Standing::Member(environment)
-        | Standing::CloudConfig(environment) => environment.get("ETCD_DATA_DIR").map(String::as_str),
-        Standing::Bare | Standing::Gateway => None,
-    };
-    for unit in [UNIT, GATEWAY] {
-        // One that is not installed is as good as stopped.
-        system.run("systemctl", &["disable", "--quiet", "--now", unit])?;
-    }
-    // etcd's own directory alone: whatever stands in the settings, nothing beside it is removed.
-    if let Some(data) = data {
-        system.remove(&Path::new(data).join("member"))?;
-    }
-    system.remove(Path::new(DATA))?;
-    for path in [pki::DIRECTORY, token::FILE, GATEWAY_FILE, "/var/lib/fleet"] {
-        system.remove(Path::new(path))?;
-    }
-    // These last: as long as they are there, a run that was cut off knows what is left to do.
-    for drop_in in [DROP_IN, CLOUD_DROP_IN] {
-        system.remove(&dropin::path("fleet.service", drop_in))?;
-        system.remove(&dropin::path(UNIT, drop_in))?;
-    }
-    // Their directories too, unless a person has drop-ins of their own there.
-    for unit in ["fleet.service", UNIT] {
-        let path = dropin::path(unit, DROP_IN);
-        let directory = path.parent().unwrap_or(&path).display().to_string();
-        system.run("rmdir", &["--ignore-fail-on-non-empty", &directory])?;
-    }
-    system.must("systemctl", &["daemon-reload"])?;
     Ok(())
 }

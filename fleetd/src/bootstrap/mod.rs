@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod init;
 pub mod join;
 pub mod leave;
+mod leaving;
 pub mod pki;
 pub mod plan;
 pub mod settings;

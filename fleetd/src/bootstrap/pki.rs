@@ -27,6 +27,9 @@ pub const KEY: &str = "/etc/fleet/pki/machine.key";
 /// All of them.
 pub const DIRECTORY: &str = "/etc/fleet/pki";
 
+/// For whom the certificate is: not worth a parser of certificates. Written last, so that without it nothing is whole.
+const WHOM: &str = "/etc/fleet/pki/machine.for";
+
 /// What stands before a seed in the PKCS #8 form of an Ed25519 key (RFC 8410, 7).
 const ED25519_PKCS8: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -114,6 +117,19 @@ pub fn belongs(system: &dyn System, token: &Token) -> Result<bool, PkiError> {
     Ok(found.is_none_or(|found| found == ca.as_bytes()))
 }
 
+fn whom(names: &[String], addresses: &[IpAddr]) -> String {
+    format!("{} {addresses:?}\n", names.join(" "))
+}
+
+/// Whether there are certificates for these names and addresses, of whatever token.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn are_for(system: &dyn System, names: &[String], addresses: &[IpAddr]) -> Result<bool, PkiError> {
+    let found = system.read(Path::new(WHOM))?;
+    Ok(found.is_some_and(|found| found == whom(names, addresses).as_bytes()))
+}
+
 /// Makes and writes this machine's certificates, unless the ones that are there belong to this token and these names.
 ///
 /// # Errors
@@ -126,22 +142,21 @@ pub fn settle(
 ) -> Result<bool, PkiError> {
     let (params, key) = ca(token)?;
     let ca = params.self_signed(&key)?.pem();
-    // For whom the certificate is: not worth a parser of certificates.
-    let whom = format!("{} {addresses:?}\n", names.join(" "));
-    let whom_file = Path::new(DIRECTORY).join("machine.for");
+    let whom = whom(names, addresses);
+    let whom_file = Path::new(WHOM);
     let is = |path: &Path, wanted: &str| -> Result<bool, SystemError> {
         Ok(system.read(path)?.is_some_and(|found| found == wanted.as_bytes()))
     };
     let there = [CERTIFICATE, KEY].iter().try_fold(true, |all, path| {
         Ok::<_, SystemError>(all && system.read(Path::new(path))?.is_some())
     })?;
-    if there && is(Path::new(CA), &ca)? && is(&whom_file, &whom)? {
+    if there && is(Path::new(CA), &ca)? && is(whom_file, &whom)? {
         return Ok(false);
     }
     let identity = issue(token, names, addresses)?;
     let group = "root:etcd";
     // The mark goes first and comes back last, so that a run that is cut off in between is begun again.
-    system.remove(&whom_file)?;
+    system.remove(whom_file)?;
     system.write(&File::plain(CA, identity.ca))?;
     system.write(&File {
         mode: 0o640,

@@ -10,6 +10,8 @@ use super::pki;
 
 /// The drop-ins of `init` and `join`.
 pub const DROP_IN: &str = "20-fleet.conf";
+/// In etcd's drop-in, for fleet alone: which command wrote it.
+pub const SETUP: &str = "FLEET_SETUP";
 /// etcd's data, apart from what Debian's own etcd.service began at its installation.
 pub const DATA: &str = "/var/lib/etcd/fleet";
 /// So many members etcd gets; machines beyond them are gateways. Five would survive one more loss, and cost every write
@@ -25,8 +27,10 @@ pub const COMPACTION: &str = "1h";
 pub struct Own {
     /// Where the others reach it.
     pub address: IpAddr,
-    /// Its host name.
+    /// Its host name, without a domain.
     pub hostname: String,
+    /// With its domain, if it has one.
+    pub full: String,
     /// Its id.
     pub id: MachineId,
     /// `fleet.conf`'s `metadata`, if it is to be set.
@@ -47,7 +51,7 @@ impl Own {
 
     /// Names for its certificate.
     pub fn names(&self) -> Vec<String> {
-        let mut names = vec![self.hostname.clone(), "localhost".to_owned()];
+        let mut names = vec![self.hostname.clone(), self.full.clone(), "localhost".to_owned()];
         names.dedup();
         names
     }
@@ -78,7 +82,6 @@ impl Own {
             ("ETCD_INITIAL_ADVERTISE_PEER_URLS", peer.clone()),
             ("ETCD_INITIAL_CLUSTER", format!("{}={peer}", self.member())),
             ("ETCD_INITIAL_CLUSTER_STATE", "new".to_owned()),
-            ("ETCD_INITIAL_CLUSTER_TOKEN", "fleet".to_owned()),
             ("ETCD_TRUSTED_CA_FILE", pki::CA.to_owned()),
             ("ETCD_CERT_FILE", pki::CERTIFICATE.to_owned()),
             ("ETCD_KEY_FILE", pki::KEY.to_owned()),

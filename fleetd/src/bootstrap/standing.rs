@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::etcd::dropin::{self, Environment};
 use super::etcd::{Etcd, GATEWAY_FILE, Role, UNIT};
-use super::settings::DROP_IN;
+use super::settings::{DROP_IN, SETUP};
 use super::system::{System, SystemError};
 
 /// The drop-ins of a cloud-config, as CoreOS named them.
@@ -78,10 +78,9 @@ pub fn standing(system: &dyn System) -> Result<Standing, SystemError> {
     if let Some(environment) = dropin::read(system, UNIT, DROP_IN)?
         && environment.contains_key("ETCD_NAME")
     {
-        let state = environment.get("ETCD_INITIAL_CLUSTER_STATE");
-        return Ok(match state.map(String::as_str) {
-            Some("existing") => Standing::Member(environment),
-            _ => Standing::Founder(environment),
+        return Ok(match environment.get(SETUP).map(String::as_str) {
+            Some("init") => Standing::Founder(environment),
+            _ => Standing::Member(environment),
         });
     }
     if system.is_there(Path::new(GATEWAY_FILE))? {

@@ -16,6 +16,7 @@ pub const FILE: &str = "/var/lib/fleet/gateway.json";
 pub struct Memory {
     path: PathBuf,
     told: Told,
+    checked: bool,
 }
 
 /// What a person said when this was learned. Told of other members, the gateway is to find another cluster.
@@ -29,6 +30,9 @@ struct Told {
 struct Content {
     told: Told,
     known: Members,
+    /// There was a CA to check members with when this was learned.
+    #[serde(default)]
+    checked: bool,
 }
 
 impl Memory {
@@ -40,6 +44,7 @@ impl Memory {
                 peers: config.peers.clone(),
                 members: config.members.clone(),
             },
+            checked: config.cafile.is_some(),
         }
     }
 
@@ -48,7 +53,8 @@ impl Memory {
         &self.path
     }
 
-    /// What was known; none if nothing was, or under another configuration.
+    /// What was known; none if nothing was, or under another configuration. If there is a CA now and was none then, plain
+    /// members are left out: whoever named them was not checked, and must not lead away from TLS.
     ///
     /// # Errors
     /// If there is a file that cannot be read or holds nonsense.
@@ -58,7 +64,10 @@ impl Memory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let content: Content = serde_json::from_slice(&bytes)?;
+        let mut content: Content = serde_json::from_slice(&bytes)?;
+        if self.checked && !content.checked {
+            content.known.clients.retain(Address::tls);
+        }
         Ok((content.told == self.told).then_some(content.known))
     }
 
@@ -70,6 +79,7 @@ impl Memory {
         let content = Content {
             told: self.told.clone(),
             known: known.clone(),
+            checked: self.checked,
         };
         let new = self.path.with_extension("json.new");
         let mut file = File::create(&new)?;
@@ -109,6 +119,28 @@ mod tests {
             1,
             "nothing is left behind"
         );
+    }
+
+    #[test]
+    fn with_tls_added_plain_members_are_forgotten_but_for_those_a_checked_peer_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let plain = config("http://a:1");
+        let mut with_ca = plain.clone();
+        with_ca.cafile = Some("/ca.pem".into());
+        let memory = |config| Memory::new(directory.path().join("gateway.json"), config);
+        let known = Members {
+            peers: vec!["http://b:1".parse().unwrap()],
+            clients: ["http://b:2", "https://c:2"].map(|a| a.parse().unwrap()).into(),
+        };
+        let checked = Members {
+            clients: known.clients[1..].to_vec(),
+            ..known.clone()
+        };
+        memory(&plain).write(&known).unwrap();
+        assert_eq!(memory(&with_ca).read().unwrap(), Some(checked));
+        assert_eq!(memory(&plain).read().unwrap(), Some(known.clone()));
+        memory(&with_ca).write(&known).unwrap();
+        assert_eq!(memory(&with_ca).read().unwrap(), Some(known));
     }
 
     #[test]

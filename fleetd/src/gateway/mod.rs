@@ -8,11 +8,11 @@
 //! machine's certificate, while the local side stays plain: whoever runs on this machine has what that certificate opens
 //! (docs/security.md).
 //!
-//! Nothing happens while nobody connects: members are asked at the start, after a member could not be reached, and with a
-//! new connection, once a minute at most.
+//! Nothing happens while nobody is connected: members are asked at the start, after a member could not be reached, with a
+//! new connection, once a minute at most, and every ten minutes while connections are open.
 //!
 //! Rooms: [`choice`] decides whom to try and in which order, [`Members`] reads what a peer says; `dial` connects and asks,
-//! `reach` is what all connections share, [`process`] is the process.
+//! `relay` passes on, `reach` is what all connections share, [`process`] is the process.
 
 mod address;
 pub mod choice;
@@ -22,6 +22,7 @@ mod members;
 mod memory;
 pub mod process;
 mod reach;
+mod relay;
 mod tls;
 
 use std::io;
@@ -29,7 +30,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +41,7 @@ pub use memory::{FILE, Memory};
 pub use tls::{GatewayTls, GatewayTlsError};
 
 use reach::Reach;
+use relay::relay;
 use tls::Speaks;
 
 /// Where a client has to have said something by then, it is taken for one that waits for etcd to speak.
@@ -77,6 +78,10 @@ pub struct Patience {
     pub between: Duration,
     /// After this long what is known of the members is old, and the next connection has it renewed.
     pub fresh: Duration,
+    /// While connections are open it is renewed this often without a new one.
+    pub open: Duration,
+    /// When one side of a connection has ended, with the other.
+    pub linger: Duration,
 }
 
 impl Default for Patience {
@@ -85,6 +90,8 @@ impl Default for Patience {
             dial: Duration::from_secs(1),
             between: Duration::from_secs(1),
             fresh: Duration::from_secs(60),
+            open: Duration::from_secs(600),
+            linger: Duration::from_secs(10),
         }
     }
 }
@@ -182,7 +189,7 @@ async fn accept(listener: &TcpListener, reach: &Arc<Reach>, stop: &CancellationT
 }
 
 /// One connection, from its beginning to its end. Without a member it is closed: clients try again on their own.
-async fn pass(mut local: TcpStream, reach: &Reach) {
+async fn pass(local: TcpStream, reach: &Reach) {
     let speaks = if reach.has_tls() {
         match tokio::time::timeout(FIRST_WORD, first_word(&local)).await {
             Ok(Ok(Some(speaks))) => speaks,
@@ -192,16 +199,17 @@ async fn pass(mut local: TcpStream, reach: &Reach) {
     } else {
         Speaks::Http2
     };
-    let Some((member, mut remote)) = reach.reach(speaks).await else {
+    let Some((member, remote)) = reach.reach(speaks).await else {
         return;
     };
-    let passed = async {
-        local.set_nodelay(true)?;
-        copy_bidirectional(&mut local, &mut remote).await
-    };
-    match passed.await {
-        Ok((sent, received)) => tracing::debug!(%member, sent, received, "closed a connection"),
-        Err(error) => tracing::debug!(%member, %error, "lost a connection"),
+    let _open = reach.open();
+    // One that is gone already ends by itself.
+    let _ = local.set_nodelay(true);
+    let passed = relay(local, remote, reach.linger(), || reach.mute(&member)).await;
+    let (sent, received) = (passed.sent, passed.received);
+    match passed.end {
+        Ok(()) => tracing::debug!(%member, sent, received, "closed a connection"),
+        Err(error) => tracing::debug!(%member, sent, received, %error, "lost a connection"),
     }
 }
 

@@ -29,6 +29,18 @@ pub(super) struct Reach {
     bell: Notify,
     /// How often that was done.
     rounds: watch::Sender<u64>,
+    /// Connections that are passed on.
+    open: watch::Sender<usize>,
+}
+
+/// A connection that is passed on, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Open<'a>(&'a Reach);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open = open.saturating_sub(1));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,11 +88,16 @@ impl Reach {
             began: Instant::now(),
             bell: Notify::new(),
             rounds: watch::Sender::new(0),
+            open: watch::Sender::new(0),
         }
     }
 
     pub(super) fn has_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    pub(super) fn linger(&self) -> Duration {
+        self.patience.linger
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -163,6 +180,21 @@ impl Reach {
         self.bell.notify_one();
     }
 
+    /// A member has said nothing on a whole connection, though it was spoken to: it takes connections, and hangs. Whoever
+    /// asks next is to find another one first, however late that is.
+    pub(super) fn mute(&self, target: &Address) {
+        self.failed(target);
+        let next = self.targets(&BTreeSet::new()).into_iter().next();
+        let mut state = self.state();
+        if state.current.as_ref() != Some(target) || next.as_ref() == Some(target) {
+            return;
+        }
+        let other = next.as_ref().map(ToString::to_string).unwrap_or_default();
+        state.current = next;
+        drop(state);
+        tracing::info!(member = %target, other, "heard nothing from a member of etcd, tries another one first");
+    }
+
     fn none_works(&self, reasons: &[String]) {
         if std::mem::replace(&mut self.state().outage, true) {
             return;
@@ -175,11 +207,36 @@ impl Reach {
         tracing::error!(why, "could not reach any member of etcd, and closed a connection");
     }
 
-    /// Whether what is known of the members should be renewed. Machines differ by up to a sixth.
+    /// Counts a connection for as long as it is held.
+    pub(super) fn open(&self) -> Open<'_> {
+        self.open.send_modify(|open| *open += 1);
+        Open(self)
+    }
+
+    /// Whether what is known of the members should be renewed.
     fn is_old(&self) -> bool {
-        let fresh = self.patience.fresh + self.patience.fresh.mul_f64(self.dice() / 6.0);
+        let fresh = self.spread(self.patience.fresh);
         let asked = self.state().asked;
         asked.is_some_and(|asked| self.began.elapsed() > asked + fresh)
+    }
+
+    /// Returns when what is known is old although nobody came anew: clients hold a connection for months, and meanwhile
+    /// all members may be replaced, one after the other. No clock runs while no connection is open.
+    async fn long_open(&self) {
+        let mut open = self.open.subscribe();
+        loop {
+            // Its sender is ours: there is no error.
+            let _ = open.wait_for(|open| *open > 0).await;
+            tokio::select! {
+                _ = open.wait_for(|open| *open == 0) => {}
+                () = sleep(self.spread(self.patience.open)) => return,
+            }
+        }
+    }
+
+    /// Up to a sixth more, so that machines differ.
+    fn spread(&self, span: Duration) -> Duration {
+        span + span.mul_f64(self.dice() / 6.0)
     }
 
     /// This machine's number from 0 to 1.
@@ -187,7 +244,7 @@ impl Reach {
         f64::from((self.seed >> 40) as u32 & 0xffff) / 65536.0
     }
 
-    /// Asks who the members are, now and whenever the bell rings.
+    /// Asks who the members are: now, whenever the bell rings, and from time to time while connections are open.
     pub(super) async fn learn(self: Arc<Self>) {
         if self.told.peers.is_empty() {
             return;
@@ -198,7 +255,10 @@ impl Reach {
             self.rounds.send_modify(|round| *round += 1);
             let between = self.patience.between;
             sleep(between + between.mul_f64(self.dice())).await;
-            self.bell.notified().await;
+            tokio::select! {
+                () = self.bell.notified() => {}
+                () = self.long_open() => {}
+            }
         }
     }
 
@@ -254,5 +314,48 @@ impl Reach {
         if let Err(error) = written.unwrap_or_else(|error| Err(error.into())) {
             tracing::warn!(file = %self.memory.path().display(), %error, "could not remember etcd's members");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_runs_while_a_connection_is_open_and_only_then() {
+        let config = GatewayConfig::parse(r#"peers = ["http://10.0.0.1:2380"]"#, Path::new("x")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let memory = Memory::new(directory.path().join("gateway.json"), &config);
+        let reach = Reach::new(&config, None, memory, Patience::default());
+        let (minute, year) = (Duration::from_secs(60), Duration::from_secs(365 * 86_400));
+        assert!(timeout(year, reach.long_open()).await.is_err(), "none was open");
+
+        let short = async {
+            loop {
+                let one = reach.open();
+                sleep(minute).await;
+                drop(one);
+                sleep(minute).await;
+            }
+        };
+        let began = Instant::now();
+        tokio::select! {
+            () = reach.long_open() => panic!("those that are short renew by themselves"),
+            () = short => {}
+            () = sleep(100 * minute) => {}
+        }
+        assert_eq!(began.elapsed(), 100 * minute);
+
+        let (_one, other) = (reach.open(), reach.open());
+        let began = Instant::now();
+        let close = async {
+            sleep(minute).await;
+            drop(other);
+        };
+        tokio::join!(reach.long_open(), close);
+        let took = began.elapsed();
+        assert!(took >= 10 * minute && took < 12 * minute, "{took:?}");
     }
 }

@@ -11,6 +11,7 @@ mod stage;
 
 use std::time::Duration;
 
+use fleetd::gateway::Patience;
 use stage::{HTTP2, Log, Machine, Pki, Server, list, say};
 
 const OUTAGE: &str = "could not reach any member of etcd";
@@ -92,6 +93,31 @@ async fn what_it_knew_outlives_it_and_all_members_it_was_told_of() {
     let other = Server::member("other").await;
     let moved = machine.gateway(&format!("members = [{:?}]", other.http())).await;
     assert_eq!(moved.ask("1").await.unwrap(), "other:1");
+}
+
+#[tokio::test]
+async fn members_are_followed_while_one_connection_is_held() {
+    let machine = Machine::new();
+    let old = Server::member("old").await;
+    let peer = Server::peer(list("http://127.0.0.1:9", &[old.http()])).await;
+    let (config, port) = (peers(&[&peer]), peer.port);
+    let patience = Patience {
+        open: Duration::from_millis(50),
+        ..Patience::default()
+    };
+    let gateway = machine.gateway_with(&config, patience).await;
+    let mut held = gateway.connect().await;
+    assert_eq!(say(&mut held, "1").await.unwrap(), "old:1");
+
+    // One after the other is replaced; the one that is held goes last, and with it the peer it was told of.
+    let new = Server::member("new").await;
+    peer.end().await;
+    let peer = Server::peer_at(port, list("http://127.0.0.1:9", &[old.http(), new.http()])).await;
+    machine.remembers(&new.http()).await;
+    assert_eq!(say(&mut held, "2").await.unwrap(), "old:2", "nobody came anew");
+    peer.end().await;
+    old.end().await;
+    assert_eq!(gateway.ask("3").await.unwrap(), "new:3");
 }
 
 #[tokio::test]
@@ -242,6 +268,37 @@ async fn a_member_that_says_nothing_is_given_a_second() {
         begun.elapsed() < Duration::from_secs(3),
         "once, not for each connection"
     );
+}
+
+#[tokio::test]
+async fn a_member_that_takes_connections_and_hangs_is_tried_last() {
+    let (log, _guard) = Log::new();
+    let machine = Machine::new();
+    let (a, b) = (Server::member("a").await, Server::member("b").await);
+    let gateway = machine
+        .gateway(&format!("members = [{:?}, {:?}]", a.http(), b.http()))
+        .await;
+    let first = gateway.ask("1").await.unwrap();
+    let (frozen, left) = if first == "a:1" { (a, "b:2") } else { (b, "a:2") };
+    let port = frozen.port;
+    frozen.end().await;
+    let _frozen = Server::silent_at(port).await;
+
+    // A client that waits for an answer, and gives up. One that said nothing waited for none.
+    drop(gateway.connect().await);
+    let mut client = gateway.connect().await;
+    tokio::io::AsyncWriteExt::write_all(&mut client, b"?")
+        .await
+        .unwrap();
+    drop(client);
+    while log.lines("heard nothing from a member").is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(gateway.ask("2").await.unwrap(), left);
+    }
+    let said = log.lines("heard nothing from a member");
+    assert!(said.len() == 1 && said[0].contains(&port.to_string()), "{said:?}");
 }
 
 #[tokio::test]

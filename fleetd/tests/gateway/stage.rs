@@ -98,7 +98,12 @@ impl Server {
 
     /// Takes connections, and says nothing.
     pub(crate) async fn silent() -> Self {
-        Self::new(0, |stream| async move {
+        Self::silent_at(0).await
+    }
+
+    /// The same at a port of one's choice.
+    pub(crate) async fn silent_at(port: u16) -> Self {
+        Self::new(port, |stream| async move {
             std::future::pending::<()>().await;
             drop(stream);
             Ok(())
@@ -164,8 +169,13 @@ impl Machine {
 
     /// Starts one with this configuration; it takes a port that is free.
     pub(crate) async fn gateway(&self, config: &str) -> Running {
+        self.gateway_with(config, Patience::default()).await
+    }
+
+    /// The same, of another patience.
+    pub(crate) async fn gateway_with(&self, config: &str, patience: Patience) -> Running {
         let gateway = self
-            .open(&format!("{config}\nlisten = [\"127.0.0.1:0\"]"))
+            .open_with(&format!("{config}\nlisten = [\"127.0.0.1:0\"]"), patience)
             .await
             .unwrap();
         let port = gateway.addresses()[0].port();
@@ -178,11 +188,15 @@ impl Machine {
     }
 
     pub(crate) async fn open(&self, config: &str) -> Result<Gateway, GatewayError> {
+        self.open_with(config, Patience::default()).await
+    }
+
+    async fn open_with(&self, config: &str, patience: Patience) -> Result<Gateway, GatewayError> {
         let config = GatewayConfig::parse(config, Path::new("gateway.toml")).unwrap();
         let memory = Memory::new(self.directory.path().join("gateway.json"), &config);
         let patience = Patience {
             between: Duration::from_millis(20),
-            ..Patience::default()
+            ..patience
         };
         Gateway::open(config, memory, patience).await
     }

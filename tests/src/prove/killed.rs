@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 
 use super::Settings;
@@ -19,10 +19,17 @@ enum Command {
     Member,
     Gateway,
     Bootstrap,
+    Leave,
 }
 
 impl Command {
-    const ALL: [Self; 4] = [Self::Init, Self::Member, Self::Gateway, Self::Bootstrap];
+    const ALL: [Self; 5] = [
+        Self::Init,
+        Self::Member,
+        Self::Gateway,
+        Self::Bootstrap,
+        Self::Leave,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -30,6 +37,7 @@ impl Command {
             Self::Member => "join of etcd's second member",
             Self::Gateway => "join of a gateway",
             Self::Bootstrap => "bootstrap of one of three",
+            Self::Leave => "leave of etcd's second member",
         }
     }
 
@@ -37,7 +45,7 @@ impl Command {
     fn machines(self) -> &'static [usize] {
         match self {
             Self::Init => &[1],
-            Self::Member | Self::Gateway => &[1, 2],
+            Self::Member | Self::Gateway | Self::Leave => &[1, 2],
             Self::Bootstrap => &[1, 2, 3],
         }
     }
@@ -45,7 +53,7 @@ impl Command {
     /// Members of etcd in the end.
     fn members(self) -> usize {
         match self {
-            Self::Init | Self::Gateway => 1,
+            Self::Init | Self::Gateway | Self::Leave => 1,
             Self::Member => 2,
             Self::Bootstrap => 3,
         }
@@ -105,6 +113,10 @@ fn attempt(
         Command::Init => ["fleetctl", "init"].map(str::to_owned).into(),
         Command::Member => cluster.init(1)?.command(&[]),
         Command::Gateway => cluster.init(1)?.command(&["--gateway"]),
+        Command::Leave => {
+            cluster.join(2, &cluster.init(1)?, &[])?;
+            ["fleetctl", "leave"].map(str::to_owned).into()
+        }
         Command::Bootstrap => {
             let config = CloudConfig {
                 cluster: machines,
@@ -113,11 +125,11 @@ fn attempt(
                 role: "web",
             };
             let text = config.text(cluster);
-            machines
-                .iter()
-                .map(|number| cluster.hand_out(*number, &text))
-                .next_back()
-                .context("no machines")??
+            let mut words = Vec::new();
+            for number in machines {
+                words = cluster.hand_out(*number, &text)?;
+            }
+            words
         }
     };
     let run = || -> Result<Duration> {
@@ -152,6 +164,31 @@ fn attempt(
         }
         took
     })?;
-    cluster.wait_formed(machines, command.members(), WHOLE)?;
+    let staying = match command {
+        Command::Leave => {
+            gone(cluster, victim)?;
+            &machines[..1]
+        }
+        _ => machines,
+    };
+    cluster.wait_formed(staying, command.members(), WHOLE)?;
     Ok(took)
+}
+
+/// Nothing on a machine that has left speaks of the cluster any more.
+fn gone(cluster: &Cluster, number: usize) -> Result<()> {
+    // What is not there makes find fail, and is as it should be.
+    let look = "find /etc/fleet /etc/systemd/system/etcd.service.d /var/lib/etcd/fleet 2>/dev/null || true";
+    let left = cluster.run(number, &["sh", "-c", look])?;
+    ensure!(left.contains("/etc/fleet/fleet.conf"), "nothing was seen: {left}");
+    let left: Vec<&str> = left
+        .lines()
+        .filter(|path| !["/etc/fleet", "/etc/fleet/fleet.conf"].contains(path))
+        .collect();
+    ensure!(left.is_empty(), "left behind: {}", left.join(" "));
+    for unit in ["etcd.service", "fleet.service", "fleet.socket"] {
+        let active = cluster.machine(number)?.property(unit, "ActiveState")?;
+        ensure!(active.trim() != "active", "{unit} is active");
+    }
+    Ok(())
 }

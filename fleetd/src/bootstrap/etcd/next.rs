@@ -87,7 +87,7 @@ mod tests {
     fn wherever_it_was_cut_off_it_goes_on() {
         let peers = ["https://b:2380".to_owned()];
         let first = ran(member(1, "m1", "a", false));
-        let with = |own: &[Member]| [std::slice::from_ref(&first), own].concat();
+        let with = |own: &Member| vec![first.clone(), own.clone()];
         let learner = member(2, "", "b", true);
         let follower = ran(member(2, "m2", "b", true));
         let voter = ran(member(2, "m2", "b", false));
@@ -98,39 +98,28 @@ mod tests {
             ours: ours.clone(),
         };
         for (what, members, has_data, wanted) in [
-            ("nothing done yet", with(&[]), false, Next::Add),
-            ("announced", with(&[learner.clone()]), false, start(&learner)),
-            (
-                "etcd has begun to write",
-                with(&[learner.clone()]),
-                true,
-                start(&learner),
-            ),
-            ("started", with(&[follower.clone()]), true, start(&follower)),
-            ("all done", with(&[voter.clone()]), true, start(&voter)),
+            ("nothing done yet", vec![first.clone()], false, Next::Add),
+            ("announced", with(&learner), false, start(&learner)),
+            ("etcd has begun to write", with(&learner), true, start(&learner)),
+            ("started", with(&follower), true, start(&follower)),
+            ("all done", with(&voter), true, start(&voter)),
             (
                 "a founder that has never run",
-                with(&[founder.clone()]),
+                with(&founder),
                 false,
                 start(&founder),
             ),
-            (
-                "its address has changed",
-                with(&[moved.clone()]),
-                true,
-                start(&moved),
-            ),
-            (
-                "a clone of another member",
-                with(&[moved.clone()]),
-                false,
-                Next::Add,
-            ),
-            ("disk lost", with(&[voter.clone()]), false, Next::Replace(2)),
-            ("taken away, data kept", with(&[]), true, Next::Stranger),
+            ("its address has changed", with(&moved), true, start(&moved)),
+            ("a clone of another member", with(&moved), false, Next::Add),
+            ("disk lost", with(&voter), false, Next::Replace(2)),
+            ("taken away, data kept", vec![first.clone()], true, Next::Stranger),
             (
                 "enough of them",
-                with(&[member(2, "m2", "c", false), member(3, "m3", "d", true)]),
+                vec![
+                    first.clone(),
+                    member(2, "m2", "c", false),
+                    member(3, "m3", "d", true),
+                ],
                 false,
                 Next::Full,
             ),
