@@ -140,7 +140,11 @@ pub async fn apply(
 fn is_of_one_unit(step: &Step) -> bool {
     matches!(
         step,
-        Step::Mask { .. } | Step::Directory(_) | Step::Enable { .. } | Step::Command { .. } | Step::Etcd(_)
+        Step::Mask { .. }
+            | Step::Directory { .. }
+            | Step::Enable { .. }
+            | Step::Command { .. }
+            | Step::Etcd(_)
     )
 }
 
@@ -221,7 +225,7 @@ pub fn is_done(step: &Step, changed: &Changed, system: &dyn System) -> Result<bo
                 Verb::Reload | Verb::TryRestart | Verb::ReloadOrTryRestart => !is_active || !concerns,
             }
         }
-        Step::Directory(path) => directory::is_done(system, path)?,
+        Step::Directory { path, give } => directory::is_done(system, path, *give)?,
         Step::Etcd(_) => false,
     })
 }
@@ -255,7 +259,7 @@ fn perform(step: &Step, changed: &Changed, system: &dyn System) -> Result<(), Sy
             };
             command(system, unit, verb)?;
         }
-        Step::Directory(path) => directory::make(system, path)?,
+        Step::Directory { path, .. } => directory::make(system, path)?,
         Step::Etcd(_) => {}
     }
     Ok(())
@@ -269,9 +273,14 @@ fn command(system: &dyn System, unit: &str, verb: Verb) -> Result<(), SystemErro
             .run("systemctl", &["is-active", "--quiet", &service])?
             .success
         {
-            // systemd opens no socket while the service behind it runs. In one call, so that it never comes to a mere stop:
-            // for fleetd that would be its leave.
-            return system.must("systemctl", &["restart", unit, &service]).map(drop);
+            // systemd opens no socket while the service behind it runs, not even if one call restarts both.
+            if unit == "fleet.socket" {
+                // A stop of fleetd is its leave. A restart of it starts its socket first, by its Wants=.
+                system.must("systemctl", &["stop", unit])?;
+                return system.must("systemctl", &["restart", &service]).map(drop);
+            }
+            system.must("systemctl", &["stop", unit, &service])?;
+            return system.must("systemctl", &["start", unit, &service]).map(drop);
         }
     }
     system.must("systemctl", &[verb.as_str(), unit]).map(drop)

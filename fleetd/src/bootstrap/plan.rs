@@ -175,9 +175,28 @@ fn directories(etcd: &Etcd, steps: &mut Vec<Step>) {
     if matches!(etcd.role, Role::Gateway { .. }) {
         return;
     }
-    let given = ["ETCD_DATA_DIR", "ETCD_WAL_DIR"].map(|name| etcd.environment.get(name));
-    let given = given.into_iter().flatten().filter(|path| *path != DATA);
-    steps.extend(given.cloned().map(Step::Directory));
+    let data = etcd.environment.get("ETCD_DATA_DIR").filter(|path| *path != DATA);
+    if let Some(path) = data {
+        steps.push(Step::Directory {
+            path: path.clone(),
+            give: true,
+        });
+    }
+    // etcd puts its log's directory in place by renaming one beside it: what it has to write to is the one above.
+    let above = etcd.environment.get("ETCD_WAL_DIR").and_then(|path| above(path));
+    if let Some(path) = above.filter(|path| Some(*path) != data.map(String::as_str)) {
+        steps.push(Step::Directory {
+            path: path.to_owned(),
+            give: false,
+        });
+    }
+}
+
+/// The directory that another lies in, unless that is there anyhow.
+fn above(path: &str) -> Option<&str> {
+    let (above, _) = path.trim_end_matches('/').rsplit_once('/')?;
+    let is_etcds = above == DATA || DATA.strip_suffix("/fleet") == Some(above);
+    (!above.is_empty() && !is_etcds).then_some(above)
 }
 
 fn enable(config: &CloudConfig, steps: &mut Vec<Step>) {

@@ -58,7 +58,12 @@ pub enum Step {
         verb: Verb,
     },
     /// A directory that etcd's user can write to.
-    Directory(String),
+    Directory {
+        /// Absolute.
+        path: String,
+        /// One that is there is given to that user if it is empty; otherwise it stays as it is.
+        give: bool,
+    },
     /// etcd answers on this machine.
     Etcd(Etcd),
 }
@@ -82,7 +87,7 @@ impl fmt::Display for Step {
             Self::Reload => f.write_str("reload systemd"),
             Self::Enable { unit, runtime } => write!(f, "enable {unit}{}", until_boot(*runtime)),
             Self::Command { unit, verb } => write!(f, "{verb} {unit}"),
-            Self::Directory(path) => write!(f, "make {path} for etcd.service's user"),
+            Self::Directory { path, .. } => write!(f, "make {path} for etcd.service's user"),
             Self::Etcd(etcd) => match &etcd.role {
                 Role::Founder => f.write_str("found etcd's cluster: start etcd.service"),
                 Role::Member { servers, .. } => write!(f, "join etcd's cluster through {servers}"),

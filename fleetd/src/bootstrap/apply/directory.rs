@@ -3,17 +3,17 @@
 use crate::bootstrap::etcd::UNIT;
 use crate::bootstrap::system::{System, SystemError};
 
-/// Whether it is there and belongs to etcd's user. One that is somebody else's and has something in it counts as done: what
+/// Whether it is there and, if it is to be given to etcd's user, belongs to that user. One that is somebody else's and has something in it counts as done: what
 /// is in there is not ours to give away, and etcd says what it lacks.
 ///
 /// # Errors
 /// If the machine cannot be asked.
-pub(super) fn is_done(system: &dyn System, path: &str) -> Result<bool, SystemError> {
+pub(super) fn is_done(system: &dyn System, path: &str, give: bool) -> Result<bool, SystemError> {
     let owner = system.run("stat", &["--format=%U", path])?;
     if !owner.success {
         return Ok(false);
     }
-    if owner.stdout.trim() == user(system)? {
+    if !give || owner.stdout.trim() == user(system)? {
         return Ok(true);
     }
     let found = system.must("ls", &["-A", path])?;
@@ -61,7 +61,8 @@ mod tests {
         };
         system.reply("stat --format=%U /srv/etcd", none);
         system.reply("systemctl show", said("\n"));
-        assert!(!is_done(&system, "/srv/etcd").unwrap());
+        assert!(!is_done(&system, "/srv/etcd", true).unwrap());
+        assert!(!is_done(&system, "/srv/etcd", false).unwrap());
         make(&system, "/srv/etcd").unwrap();
         system.reply("systemctl show -p User --value etcd.service", said("other\n"));
         make(&system, "/srv/etcd").unwrap();
@@ -87,7 +88,12 @@ mod tests {
             system.reply("systemctl show", said("etcd\n"));
             system.reply("stat", said(&format!("{owner}\n")));
             system.reply("ls -A /srv/etcd", said(holds));
-            assert_eq!(is_done(&system, "/srv/etcd").unwrap(), done, "{owner} {holds}");
+            assert_eq!(
+                is_done(&system, "/srv/etcd", true).unwrap(),
+                done,
+                "{owner} {holds}"
+            );
+            assert!(is_done(&system, "/srv/etcd", false).unwrap());
             assert_eq!(system.changes(), [""; 0]);
         }
     }

@@ -184,16 +184,10 @@ impl State {
         if let Some(answer) = is_question {
             return answer;
         }
-        if let ("systemctl", ["start" | "restart" | "try-restart" | "reload-or-restart", unit]) =
-            (program, arguments)
-            && let Some(service) = unit.strip_suffix(".socket").map(|name| format!("{name}.service"))
-            && self.active.contains(&service)
+        if let ("systemctl", [verb, units @ ..]) = (program, arguments)
+            && let Some(refused) = self.refused(verb, units)
         {
-            let stderr = format!("{unit}: Socket service {service} already active, refusing.\n");
-            return Ended {
-                stderr,
-                ..ended(false, "")
-            };
+            return refused;
         }
         self.changes.push(match (program, arguments) {
             ("runuser", ["-u", user, ..]) => format!("runuser {user} appends {} lines", arguments.len() - 8),
@@ -201,6 +195,20 @@ impl State {
         });
         self.change(program, arguments);
         ended(true, "")
+    }
+
+    /// No socket is opened while the service behind it runs.
+    fn refused(&self, verb: &str, units: &[&str]) -> Option<Ended> {
+        let opens = matches!(verb, "start" | "restart" | "try-restart" | "reload-or-restart");
+        let busy = units.iter().filter(|_| opens).find_map(|unit| {
+            let service = format!("{}.service", unit.strip_suffix(".socket")?);
+            let is_open = verb == "start" && self.active.contains(*unit);
+            (!is_open && self.active.contains(&service)).then_some(service)
+        })?;
+        Some(Ended {
+            stderr: format!("Socket service {busy} already active, refusing.\n"),
+            ..ended(false, "")
+        })
     }
 
     fn change(&mut self, program: &str, arguments: &[&str]) {
@@ -253,8 +261,12 @@ impl State {
             ("systemctl", ["mask", ..]) => drop(self.enabled.insert(last, "masked".to_owned())),
             ("systemctl", ["start" | "restart" | "reload-or-restart", units @ ..]) => {
                 self.active.extend(units.iter().map(|unit| (*unit).to_owned()));
+                // Its Wants=.
+                if units.contains(&"fleet.service") {
+                    self.active.insert("fleet.socket".to_owned());
+                }
             }
-            ("systemctl", ["stop", unit]) => drop(self.active.remove(*unit)),
+            ("systemctl", ["stop", units @ ..]) => self.active.retain(|unit| !units.contains(&unit.as_str())),
             _ => {}
         }
     }

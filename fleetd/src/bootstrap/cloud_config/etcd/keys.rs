@@ -240,6 +240,10 @@ fn together(section: &Section<'_>, wanted: &mut Wanted<'_>) {
     }
     if wanted.proxy.is_some() {
         without_effect(section);
+    } else if let Some(field) = section.get("wal_dir") {
+        field.notice(
+            "etcd renames a directory of its own to this one: its user has to be able to write to the one above",
+        );
     }
     if let (Some(proxy), Some(existing)) = (&wanted.proxy, &wanted.existing) {
         existing.error(format!(

@@ -8,28 +8,45 @@ fn run_again(system: &Memory, text: &str) -> Ran {
 
 #[test]
 fn a_socket_is_restarted_together_with_its_service() {
-    for verb in ["start", "restart", "try-restart", "reload-or-restart"] {
+    for (verb, name, told) in [
+        ("start", "fleet", ["stop fleet.socket", "restart fleet.service"]),
+        (
+            "try-restart",
+            "fleet",
+            ["stop fleet.socket", "restart fleet.service"],
+        ),
+        (
+            "restart",
+            "a",
+            ["stop a.socket a.service", "start a.socket a.service"],
+        ),
+        (
+            "reload-or-restart",
+            "a",
+            ["stop a.socket a.service", "start a.socket a.service"],
+        ),
+    ] {
+        let (socket, service) = (format!("{name}.socket"), format!("{name}.service"));
         let system = Memory::new("core-01");
-        system.set_active("fleet.socket", true);
-        system.set_active("fleet.service", true);
+        system.set_active(&socket, true);
+        system.set_active(&service, true);
         let text = format!(
-            "#cloud-config\ncoreos:\n  units:\n    - name: fleet.socket\n      command: {verb}\n      drop-ins:\n        - name: a.conf\n          content: |\n            [Socket]\n            ListenStream=49153\n"
+            "#cloud-config\ncoreos:\n  units:\n    - name: {socket}\n      command: {verb}\n      drop-ins:\n        - name: a.conf\n          content: |\n            [Socket]\n            ListenStream=49153\n"
         );
         let ran = run_again(&system, &text);
         assert_eq!(ran.code, 0, "{:?}", ran.said);
-        let told = "systemctl restart fleet.socket fleet.service".to_owned();
-        assert!(ran.changes.contains(&told), "{verb}: {:?}", ran.changes);
+        let told = told.map(|told| format!("systemctl {told}"));
         assert!(
-            !ran.changes.iter().any(|c| c.contains("stop")),
-            "{:?}",
+            ran.changes.windows(2).any(|two| two == told),
+            "{verb}: {:?}",
             ran.changes
         );
         assert_eq!(run_again(&system, &text).said, ["unchanged"], "{verb}");
         // Nobody is behind it: it goes alone.
-        system.set_active("fleet.service", false);
+        system.set_active(&service, false);
         let ran = run_again(&system, &text.replace("49153", "49154"));
-        assert!(!ran.changes.contains(&told), "{verb}: {:?}", ran.changes);
         assert_eq!(ran.code, 0, "{:?}", ran.said);
+        assert!(!ran.changes.contains(&told[1]), "{verb}: {:?}", ran.changes);
     }
 }
 
@@ -134,4 +151,33 @@ fn a_password_is_in_a_file_of_its_own() {
             .contains(&"systemctl restart fleet.service".to_owned())
     );
     assert!(!ran.said.concat().contains("$%b"), "{:?}", ran.said);
+}
+
+#[test]
+fn etcd_is_given_directories_that_it_can_write_to() {
+    for (lines, wanted) in [
+        ("data-dir: /srv/a", &["make /srv/a"][..]),
+        ("wal-dir: /srv/a/wal", &["make /srv/a"]),
+        ("wal-dir: /wal", &[]),
+        ("wal-dir: /var/lib/etcd/wal/", &[]),
+        ("data-dir: /srv/a\n    wal-dir: /srv/a/wal", &["make /srv/a"]),
+        (
+            "data-dir: /srv/a\n    wal-dir: /srv/b/wal",
+            &["make /srv/a", "make /srv/b"],
+        ),
+        ("name: core-01", &[]),
+        (
+            "data-dir: /srv/a\n    proxy: on\n    initial-cluster: a=http://10.0.0.12:2380",
+            &[],
+        ),
+    ] {
+        let text = format!(
+            "#cloud-config\ncoreos:\n  etcd2:\n    {lines}\n  units:\n    - name: etcd2.service\n      command: start\n"
+        );
+        let ran = run_new(&["--dry-run"], &text);
+        assert_eq!(ran.code, 0, "{:?}", ran.said);
+        let made = ran.out.lines().filter_map(|line| line.strip_prefix("do   "));
+        let made = made.filter_map(|line| line.strip_suffix(" for etcd.service's user"));
+        assert_eq!(made.collect::<Vec<_>>(), wanted, "{lines}");
+    }
 }
