@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
-use lab::cluster::{Base, Cluster, Options};
+use lab::cluster::{self, Base, Cluster, Options};
 use lab::fleet::Fleet;
 use lab::network::Index;
 use lab::printer::Printer;
@@ -211,6 +211,10 @@ fn leave_nothing(stage: &mut Stage) -> Result<()> {
     stage.used.sort_unstable();
     stage.used.dedup();
     for index in &stage.used {
+        // Ours are down and their locks free; who holds one now is another run, and what is there is its own.
+        let Some(_lock) = cluster::lock(*index)? else {
+            continue;
+        };
         let traces = clean::traces(*index)?;
         if !traces.is_empty() {
             return Err(anyhow!(

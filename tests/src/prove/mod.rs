@@ -208,7 +208,7 @@ pub const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "forming-killed",
-        about: "init, join and bootstrap are killed, their machine loses power: the same command again",
+        about: "init, join, bootstrap and leave are killed, their machine loses power: the same command again",
         machines: 3,
         base: Base::Package,
         single: false,
