@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cloud_config::{CloudConfig, Unit, User, Verb};
+use super::etcd::dropin::assignment;
 use super::etcd::{Etcd, Role};
 use super::facts::Facts;
 use super::settings::DATA;
@@ -233,19 +234,8 @@ fn password_file(password: &str) -> File {
 
 /// A drop-in that sets variables for a service.
 pub fn environment(variables: &BTreeMap<String, String>) -> String {
-    let mut text = "[Service]\n".to_owned();
-    for (name, value) in variables {
-        text.push_str("Environment=\"");
-        text.push_str(name);
-        text.push('=');
-        for character in value.chars() {
-            match character {
-                '"' | '\\' => text.extend(['\\', character]),
-                '%' => text.push_str("%%"),
-                _ => text.push(character),
-            }
-        }
-        text.push_str("\"\n");
-    }
-    text
+    let lines = variables
+        .iter()
+        .map(|(name, value)| assignment(name, value) + "\n");
+    "[Service]\n".to_owned() + &lines.collect::<String>()
 }
