@@ -1,7 +1,6 @@
 //! fleetd on this machine: configured, started, and seen by the cluster.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 use units::MachineId;
 
 use super::etcd::dropin;
+use super::plan;
 use super::system::{File, System, SystemError};
 use super::talk::{Talk, until};
 
@@ -48,11 +48,8 @@ pub fn run_with(
     drop_in: &str,
     talk: Talk<'_>,
 ) -> Result<(), FleetError> {
-    let mut text = String::from("# Written by fleet: `fleetctl leave` takes it away.\n[Service]\n");
-    for (name, value) in environment {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}", dropin::assignment(name, value));
-    }
+    let settings = plan::environment(environment);
+    let text = format!("# Written by fleet: `fleetctl leave` takes it away.\n{settings}");
     system.write(&File::plain(dropin::path("fleet.service", drop_in), text))?;
     start(system, environment, talk)
 }

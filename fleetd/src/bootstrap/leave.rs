@@ -8,7 +8,7 @@ use clap::Args;
 use super::etcd::members::{Member, Members, MembersError};
 use super::etcd::next::is_ours;
 use super::etcd::{EtcdError, LOCAL, Servers};
-use super::fleet::{self, FleetError};
+use super::fleet;
 use super::leaving::Leaving;
 use super::standing::{Standing, standing};
 use super::system::{System, SystemError};
@@ -50,9 +50,6 @@ pub enum LeaveError {
     /// Of etcd.
     #[error(transparent)]
     Etcd(#[from] EtcdError),
-    /// Of fleetd.
-    #[error(transparent)]
-    Fleet(#[from] FleetError),
     /// Nobody could be told.
     #[error("{0}: nobody can be told that this machine leaves; --force leaves all the same")]
     Alone(EtcdError),

@@ -113,11 +113,15 @@ impl<'a> Own<'a> {
         let reached = until(ANSWERS, Duration::from_secs(1), async || servers.reach().await);
         let (mut cluster, mut list) = self.talk.wait_for("an answer of the cluster", reached).await?;
         let end = Instant::now() + ANSWERS;
-        let mut waits = None;
+        let mut waits = false;
         loop {
             let has_data = self.has_data()?;
             let refused = match next(&list, self.name, &self.peers, has_data, limit) {
-                Next::Full => return Ok(Formed::Enough),
+                Next::Full => {
+                    // Begun here, and others were quicker: nothing is to say that this machine is a member.
+                    self.system.remove(&dropin::path(UNIT, &self.etcd.drop_in))?;
+                    return Ok(Formed::Enough);
+                }
                 Next::Stranger => return Err(EtcdError::Stranger(self.data.to_owned())),
                 Next::Replace(id) => {
                     self.talk
@@ -144,11 +148,10 @@ impl<'a> Own<'a> {
                 if Instant::now() >= end {
                     return Err(EtcdError::Busy(why, waiting(&list)));
                 }
-                if waits.is_none() {
+                if !std::mem::replace(&mut waits, true) {
                     self.talk
                         .say("waits until etcd's members can take in another one");
                 }
-                waits = Some(why);
             }
             sleep(Duration::from_millis(500)).await;
             list = cluster.list().await?;
