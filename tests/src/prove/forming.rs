@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 
 use super::Settings;
+use super::readdressed::readdressed;
 use super::report::{Report, span};
 use crate::cluster::Cluster;
 use crate::forming::{CloudConfig, Invitation};
@@ -67,6 +68,8 @@ pub fn by_hand(cluster: &Cluster, settings: &Settings, printer: &Printer) -> Res
         cluster.wait_formed(&machines, 3, WHOLE)?;
     }
     report.holds("joined again after leaving", "2 machines", "2 machines", true);
+    // Last: the lab knows machines by the address they began with.
+    report.include("another address", readdressed(cluster, 3, &invitation, printer)?);
     Ok(report)
 }
 

@@ -25,6 +25,7 @@ pub mod member;
 pub mod moved;
 pub mod outage;
 pub mod package;
+mod readdressed;
 pub mod report;
 mod show;
 pub mod soak;
