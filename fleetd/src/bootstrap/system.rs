@@ -1,13 +1,13 @@
 //! The machine that is being set up: its files and the programs that are run on it.
 
+mod files;
 #[cfg(test)]
 pub mod memory;
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::unistd::{Gid, Group, Uid, User};
 
@@ -101,7 +101,7 @@ pub trait System: Send + Sync {
     fn is_there(&self, path: &Path) -> Result<bool, SystemError>;
 
     /// Makes a file what it is to be, at once and to last: after a power cut there is the old one or the new one.
-    /// Says whether anything had to be changed.
+    /// Says whether anything had to be changed. Only links of root's are followed, and never for the last name.
     ///
     /// # Errors
     /// If it cannot be written, or its owner is not known.
@@ -119,18 +119,35 @@ pub trait System: Send + Sync {
     /// If it cannot be removed.
     fn remove(&self, path: &Path) -> Result<bool, SystemError>;
 
-    /// Runs a program and waits for its end.
+    /// Runs a program, with `input` on its stdin, and waits for its end. What is secret belongs there: everybody may read
+    /// a program's arguments.
     ///
     /// # Errors
     /// If it cannot be run; that it failed is no error here.
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError>;
+    fn run_with(&self, program: &str, arguments: &[&str], input: &str) -> Result<Ended, SystemError>;
+
+    /// As [`System::run_with`], with nothing on its stdin.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
+        self.run_with(program, arguments, "")
+    }
 
     /// As [`System::run`], for a program that has to succeed. Returns its stdout.
     ///
     /// # Errors
     /// If it cannot be run or fails; with the last line that it said.
     fn must(&self, program: &str, arguments: &[&str]) -> Result<String, SystemError> {
-        let ended = self.run(program, arguments)?;
+        self.must_with(program, arguments, "")
+    }
+
+    /// As [`System::must`], with `input` on its stdin.
+    ///
+    /// # Errors
+    /// If it cannot be run or fails; with the last line that it said.
+    fn must_with(&self, program: &str, arguments: &[&str], input: &str) -> Result<String, SystemError> {
+        let ended = self.run_with(program, arguments, input)?;
         if ended.success {
             return Ok(ended.stdout);
         }
@@ -171,7 +188,7 @@ impl System for ThisMachine {
         if self.holds(file)? {
             return Ok(false);
         }
-        replace(file, uid, gid).map_err(file_error("write", &file.path))?;
+        files::replace(file, uid, gid).map_err(file_error("write", &file.path))?;
         Ok(true)
     }
 
@@ -179,17 +196,7 @@ impl System for ThisMachine {
         let Ok((uid, gid)) = ids(file) else {
             return Ok(false);
         };
-        // A link is never what a file is to be: a masked unit is one to /dev/null.
-        let is_so = fs::symlink_metadata(&file.path).is_ok_and(|m| {
-            m.is_file()
-                && m.mode() & 0o7777 == file.mode
-                && m.uid() == uid.as_raw()
-                && m.gid() == gid.as_raw()
-        });
-        Ok(is_so
-            && self
-                .read(&file.path)?
-                .is_some_and(|content| content == file.content))
+        files::is_so(file, uid, gid).map_err(file_error("read", &file.path))
     }
 
     fn remove(&self, path: &Path) -> Result<bool, SystemError> {
@@ -202,15 +209,27 @@ impl System for ThisMachine {
         removed.map(|()| true).map_err(file_error("remove", path))
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
-        let output =
-            Command::new(program)
-                .args(arguments)
-                .output()
-                .map_err(|error| SystemError::Unrunnable {
-                    program: program.to_owned(),
-                    error,
-                })?;
+    fn run_with(&self, program: &str, arguments: &[&str], input: &str) -> Result<Ended, SystemError> {
+        let unrunnable = |error| SystemError::Unrunnable {
+            program: program.to_owned(),
+            error,
+        };
+        let mut running = Command::new(program)
+            .args(arguments)
+            .stdin(if input.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(unrunnable)?;
+        // Little enough to be held by the pipe. One that ends without reading says itself what it lacked.
+        if let Some(mut stdin) = running.stdin.take() {
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let output = running.wait_with_output().map_err(unrunnable)?;
         Ok(Ended {
             success: output.status.success(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -244,38 +263,10 @@ fn ids(file: &File) -> Result<(Uid, Gid), SystemError> {
     })
 }
 
-/// By a new file that takes the old one's place once it is on the disk.
-fn replace(file: &File, uid: Uid, gid: Gid) -> io::Result<()> {
-    let directory = file.path.parent().unwrap_or_else(|| Path::new("/"));
-    fs::create_dir_all(directory)?;
-    let name = file.path.file_name().unwrap_or_default().to_string_lossy();
-    let new = directory.join(format!(".{name}.new"));
-    let written = (|| {
-        // One that was left by a run that was cut off may be anybody's.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut out = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?;
-        out.write_all(&file.content)?;
-        nix::unistd::fchown(&out, Some(uid), Some(gid))?;
-        out.set_permissions(fs::Permissions::from_mode(file.mode))?;
-        out.sync_all()?;
-        fs::rename(&new, &file.path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-        return written;
-    }
-    fs::File::open(directory)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -302,5 +293,13 @@ mod tests {
         assert!(ThisMachine.remove(&file.path).unwrap());
         assert!(!ThisMachine.remove(&file.path).unwrap());
         assert_eq!(fs::read_to_string(target).unwrap(), "text\n");
+    }
+
+    #[test]
+    fn a_program_reads_what_it_is_given_and_nothing_else() {
+        assert_eq!(ThisMachine.must_with("cat", &[], "a:b\n").unwrap(), "a:b\n");
+        assert_eq!(ThisMachine.must("cat", &[]).unwrap(), "");
+        // It does not have to.
+        assert_eq!(ThisMachine.must_with("true", &[], "a\n").unwrap(), "");
     }
 }

@@ -22,12 +22,18 @@ pub(super) fn has_other_password(system: &dyn System, user: &User) -> Result<boo
 }
 
 pub(super) fn make(system: &dyn System, user: &User, if_there: &[String]) -> Result<(), SystemError> {
-    if home(system, &user.name)?.is_some() {
-        if let Some(hash) = &user.passwd {
-            must_quietly(system, "usermod", &["--password", hash, &user.name], hash)?;
-        }
-        return Ok(());
+    if home(system, &user.name)?.is_none() {
+        add(system, user, if_there)?;
     }
+    let Some(hash) = &user.passwd else {
+        return Ok(());
+    };
+    // Not among the arguments, which everybody may read: a hash can be guessed at.
+    let line = format!("{}:{hash}\n", user.name);
+    system.must_with("chpasswd", &["--encrypted"], &line).map(drop)
+}
+
+fn add(system: &dyn System, user: &User, if_there: &[String]) -> Result<(), SystemError> {
     let mut groups = user.groups.clone();
     for group in if_there {
         if !groups.contains(group) && system.run("getent", &["group", group])?.success {
@@ -42,7 +48,7 @@ pub(super) fn make(system: &dyn System, user: &User, if_there: &[String]) -> Res
         ("--gid", user.primary_group.as_deref()),
         ("--groups", Some(groups.as_str()).filter(|g| !g.is_empty())),
         // No password fits. Without one the account would count as locked, and some sshds refuse those.
-        ("--password", user.passwd.as_deref().or(Some("*"))),
+        ("--password", Some("*")),
         ("--shell", user.shell.as_deref().or(Some("/bin/bash"))),
     ];
     for (option, value) in options {
@@ -63,25 +69,14 @@ pub(super) fn make(system: &dyn System, user: &User, if_there: &[String]) -> Res
     ];
     arguments.extend(flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| *flag));
     arguments.push(&user.name);
-    let secret = user.passwd.as_deref().unwrap_or_default();
-    must_quietly(system, "useradd", &arguments, secret)
+    system.must("useradd", &arguments).map(drop)
 }
 
-/// As [`System::must`]; the error does not tell the secret.
-fn must_quietly(
-    system: &dyn System,
-    program: &str,
-    arguments: &[&str],
-    secret: &str,
-) -> Result<(), SystemError> {
-    match system.must(program, arguments) {
-        Err(SystemError::Failed { command, said }) if !secret.is_empty() => Err(SystemError::Failed {
-            command: command.replace(secret, "…"),
-            said,
-        }),
-        other => other.map(drop),
-    }
-}
+/// No `authorized_keys` is as large, in bytes.
+const MOST_KEYS: usize = 1 << 20;
+
+/// So much of a file `$1` as `$2` says. A pipe would never end, and is none.
+const READ: &str = r#"[ -f "$1" ] && head -c "$2" -- "$1""#;
 
 /// Keys that a user does not have yet and the file that they belong into; none where there is no such user.
 pub(super) fn missing(
@@ -93,13 +88,24 @@ pub(super) fn missing(
         return Ok(None);
     };
     let path = format!("{home}/.ssh/authorized_keys");
-    // As the user: what they have made of their directory must not lead root elsewhere.
-    let ended = system.run("runuser", &["-u", user, "--", "cat", &path])?;
+    // As the user: what they have made of their directory must not lead root elsewhere. Nor is it to be without an end.
+    let limit = (MOST_KEYS + 1).to_string();
+    let ended = system.run(
+        "runuser",
+        &["-u", user, "--", "sh", "-c", READ, "sh", &path, &limit],
+    )?;
     let present = if ended.success {
         ended.stdout
     } else {
         String::new()
     };
+    if present.len() > MOST_KEYS {
+        return Err(SystemError::File {
+            what: "read",
+            path: path.into(),
+            error: std::io::Error::other("it has more than 1 MiB"),
+        });
+    }
     let missing = keys
         .iter()
         .filter(|key| !present.lines().any(|line| line.trim() == *key));
@@ -122,6 +128,7 @@ pub(super) fn let_in(system: &dyn System, user: &str, keys: &[String]) -> Result
 mod tests {
     use super::*;
     use crate::bootstrap::system::ThisMachine;
+    use crate::bootstrap::system::memory::Memory;
 
     #[test]
     fn keys_go_on_lines_of_their_own() {
@@ -143,5 +150,34 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "ssh-rsa C c\nssh-rsa %s $HOME\n"
         );
+    }
+
+    #[test]
+    fn no_more_of_a_users_file_is_read_than_keys_take() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        let read = |file: &str, limit: &str| ThisMachine.run("sh", &["-c", READ, "sh", file, limit]).unwrap();
+        std::fs::write(path("keys"), "ssh-rsa A a\n").unwrap();
+        assert_eq!(read(&path("keys"), "100").stdout, "ssh-rsa A a\n");
+        assert_eq!(read(&path("keys"), "4").stdout, "ssh-");
+        nix::unistd::mkfifo(path("pipe").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for endless in ["/dev/zero", &path("pipe"), &path("none")] {
+            let ended = read(endless, "100");
+            assert_eq!((ended.success, ended.stdout.as_str()), (false, ""), "{endless}");
+        }
+    }
+
+    #[test]
+    fn keys_without_an_end_are_refused_and_not_added_to() {
+        let system = Memory::new("core-01");
+        system.run("useradd", &["elroy"]).unwrap();
+        system.put("/home/elroy/.ssh/authorized_keys", &"a\n".repeat(MOST_KEYS));
+        let keys = ["ssh-rsa A a".to_owned()];
+        let error = let_in(&system, "elroy", &keys).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "cannot read /home/elroy/.ssh/authorized_keys: it has more than 1 MiB"
+        );
+        assert_eq!(system.changes(), ["useradd elroy"]);
     }
 }

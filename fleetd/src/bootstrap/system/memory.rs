@@ -139,7 +139,7 @@ impl System for Memory {
         }))
     }
 
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, SystemError> {
+    fn run_with(&self, program: &str, arguments: &[&str], input: &str) -> Result<Ended, SystemError> {
         let command = [&[program], arguments].concat().join(" ");
         Ok(self.state(|s| {
             let answer = s.answers.iter().find(|a| command.starts_with(&a.command));
@@ -150,23 +150,26 @@ impl System for Memory {
                     }
                     ended
                 }
-                None => s.run(program, arguments, &command),
+                None => s.run(program, arguments, &command, input),
             }
         }))
     }
 }
 
 impl State {
-    fn run(&mut self, program: &str, arguments: &[&str], command: &str) -> Ended {
+    fn run(&mut self, program: &str, arguments: &[&str], command: &str, input: &str) -> Ended {
         let is_question = match (program, arguments) {
             ("getent", ["passwd", user]) => Some(match self.users.get(*user) {
                 Some(home) => ended(true, &format!("{user}:x:1000:1000::{home}:/bin/bash\n")),
                 None => ended(false, ""),
             }),
             ("getent", ["group", group]) => Some(ended(self.groups.contains(*group), "")),
-            ("runuser", ["-u", _, "--", "cat", path]) => {
+            ("runuser", ["-u", _, "--", "sh", "-c", _, "sh", path, limit])
+                if limit.parse::<usize>().is_ok() =>
+            {
                 let text = self.files.get(Path::new(path)).map(|f| f.content.clone());
                 let text = text.map(|t| String::from_utf8(t).unwrap());
+                let text = text.map(|t| t.chars().take(limit.parse().unwrap()).collect::<String>());
                 Some(ended(text.is_some(), &text.unwrap_or_default()))
             }
             ("stat", [.., path]) => {
@@ -193,7 +196,7 @@ impl State {
             ("runuser", ["-u", user, ..]) => format!("runuser {user} appends {} lines", arguments.len() - 8),
             _ => command.to_owned(),
         });
-        self.change(program, arguments);
+        self.change(program, arguments, input);
         ended(true, "")
     }
 
@@ -211,7 +214,7 @@ impl State {
         })
     }
 
-    fn change(&mut self, program: &str, arguments: &[&str]) {
+    fn change(&mut self, program: &str, arguments: &[&str], input: &str) {
         let files = &mut self.files;
         let put = |files: &mut BTreeMap<PathBuf, File>, path: &str, text: &str| {
             let file = File::plain(path, text);
@@ -223,22 +226,25 @@ impl State {
                 put(files, "/etc/hostname", name);
                 put(files, "/proc/sys/kernel/hostname", name);
             }
-            ("useradd" | "usermod", _) => {
+            ("useradd", _) => {
                 let option = |name: &str| {
                     let at = arguments.iter().position(|a| *a == name)?;
                     arguments.get(at + 1).copied()
                 };
-                if let Some(hash) = option("--password") {
+                let home = option("--home-dir").map_or_else(|| format!("/home/{last}"), str::to_owned);
+                self.users.entry(last).or_insert(home);
+            }
+            ("chpasswd", ["--encrypted"]) => {
+                let given = input.lines().filter_map(|line| line.split_once(':'));
+                for (user, hash) in given {
                     let shadow = files.get(Path::new("/etc/shadow"));
                     let shadow =
                         shadow.map_or_else(String::new, |f| String::from_utf8(f.content.clone()).unwrap());
-                    let others = shadow.lines().filter(|l| !l.starts_with(&format!("{last}:")));
+                    let others = shadow.lines().filter(|l| !l.starts_with(&format!("{user}:")));
                     let mut shadow: Vec<String> = others.map(str::to_owned).collect();
-                    shadow.push(format!("{last}:{hash}:1::::::\n"));
+                    shadow.push(format!("{user}:{hash}:1::::::\n"));
                     put(files, "/etc/shadow", &shadow.join("\n"));
                 }
-                let home = option("--home-dir").map_or_else(|| format!("/home/{last}"), str::to_owned);
-                self.users.entry(last).or_insert(home);
             }
             ("runuser", ["-u", _, "--", "sh", "-c", _, "sh", path, keys @ ..]) => {
                 let file = files.get(Path::new(path));

@@ -61,7 +61,8 @@ fn units_files_and_users_are_made_and_then_left_alone() {
     insta::assert_snapshot!(first.changes.join("\n"), @r#"
     write /run/fleet/bootstrap.unfinished
     write /etc/hosts
-    useradd --groups sudo,docker --password $6$5s2u6/jR$un0AvWnqilcgaNB3Mkxd5yYv6mTlWfOoCYHZmfi3LDKVltj.E8XNKEcwWm --shell /bin/bash --create-home elroy
+    useradd --groups sudo,docker --password * --shell /bin/bash --create-home elroy
+    chpasswd --encrypted
     runuser elroy appends 1 lines
     write /etc/motd
     write /opt/bin/go
@@ -231,15 +232,31 @@ fn a_password_is_set_where_it_is_another_and_told_to_nobody() {
     let no = crate::bootstrap::system::Ended {
         success: false,
         stdout: String::new(),
-        stderr: "usermod: cannot lock /etc/passwd; try again later.\n".to_owned(),
+        stderr: "chpasswd: cannot lock /etc/passwd; try again later.\n".to_owned(),
     };
-    system.answer("usermod", no);
+    system.answer("chpasswd", no);
+    let failed = run_again(&system, other);
     assert_eq!(
-        run_again(&system, other).said,
+        failed.said,
         [
-            "fleetd bootstrap: cannot make the user elroy: usermod --password … elroy failed: usermod: cannot lock /etc/passwd; try again later."
+            "fleetd bootstrap: cannot make the user elroy: chpasswd --encrypted failed: chpasswd: cannot lock /etc/passwd; try again later."
         ]
     );
+}
+
+#[test]
+fn a_password_is_in_no_programs_arguments() {
+    let system = Memory::new("core-01");
+    // Of a user who is made, and of one who is there.
+    for hash in ["$6$one", "$6$two"] {
+        let text = format!("#cloud-config\nusers: [{{name: elroy, passwd: {hash}}}]\n");
+        let ran = run_again(&system, &text);
+        assert_eq!(ran.code, 0, "{:?}", ran.said);
+        assert!(!ran.changes.concat().contains("$6$"), "{:?}", ran.changes);
+        let shadow = system.text("/etc/shadow").unwrap();
+        assert!(shadow.starts_with(&format!("elroy:{hash}:")), "{shadow}");
+        assert_eq!(run_again(&system, &text).changes, [""; 0]);
+    }
 }
 
 #[test]
