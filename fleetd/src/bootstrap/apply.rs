@@ -210,7 +210,11 @@ pub fn is_done(step: &Step, changed: &Changed, system: &dyn System) -> Result<bo
             missing(system, user, keys)?.is_some_and(|(missing, _)| missing.is_empty())
         }
         Step::File { file, .. } => system.holds(file)?,
-        Step::Mask { unit, .. } => enabled(system, unit)?.1.starts_with("masked"),
+        // One that ends with the next boot is not one for ever.
+        Step::Mask { unit, runtime } => {
+            let word = enabled(system, unit)?.1;
+            word == "masked" || (*runtime && word == "masked-runtime")
+        }
         Step::Reload => !changed.units(),
         Step::Enable { unit, runtime } => {
             let (is_enabled, word) = enabled(system, unit)?;

@@ -172,6 +172,13 @@ impl State {
                 let text = text.map(|t| t.chars().take(limit.parse().unwrap()).collect::<String>());
                 Some(ended(text.is_some(), &text.unwrap_or_default()))
             }
+            ("ls", [.., path]) => {
+                let below = self.files.keys().filter_map(|file| file.strip_prefix(path).ok());
+                let names = below.filter_map(|file| file.components().next());
+                let names: BTreeSet<_> = names.map(|name| name.as_os_str().to_string_lossy()).collect();
+                let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+                Some(ended(!names.is_empty(), &text))
+            }
             ("stat", [.., path]) => {
                 let is_there = self.files.keys().any(|file| file.starts_with(path));
                 Some(ended(is_there, if is_there { "root\n" } else { "" }))
@@ -264,7 +271,14 @@ impl State {
                 };
                 self.enabled.insert(last, word.to_owned());
             }
-            ("systemctl", ["mask", ..]) => drop(self.enabled.insert(last, "masked".to_owned())),
+            ("systemctl", ["mask", rest @ ..]) => {
+                let word = if rest.contains(&"--runtime") {
+                    "masked-runtime"
+                } else {
+                    "masked"
+                };
+                self.enabled.insert(last, word.to_owned());
+            }
             ("systemctl", ["start" | "restart" | "reload-or-restart", units @ ..]) => {
                 self.active.extend(units.iter().map(|unit| (*unit).to_owned()));
                 // Its Wants=.

@@ -181,3 +181,26 @@ fn etcd_is_given_directories_that_it_can_write_to() {
         assert_eq!(made.collect::<Vec<_>>(), wanted, "{lines}");
     }
 }
+
+#[test]
+fn a_mask_lasts_as_long_as_runtime_says() {
+    let system = Memory::new("core-01");
+    let text = |runtime: bool| {
+        format!(
+            "#cloud-config\ncoreos:\n  units:\n    - name: a.service\n      mask: true\n      runtime: {runtime}\n"
+        )
+    };
+    assert_eq!(
+        run_again(&system, &text(true)).changes,
+        ["systemctl mask --runtime a.service"]
+    );
+    assert_eq!(run_again(&system, &text(true)).said, ["unchanged"]);
+    // What is masked until the next boot is not masked.
+    assert_eq!(
+        run_again(&system, &text(false)).changes,
+        ["systemctl mask a.service"]
+    );
+    for runtime in [false, true] {
+        assert_eq!(run_again(&system, &text(runtime)).said, ["unchanged"]);
+    }
+}
