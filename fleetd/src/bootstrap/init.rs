@@ -8,7 +8,7 @@ use super::etcd::{Etcd, EtcdError, Role, form, refuse_foreign};
 use super::fleet::{self, FleetError};
 use super::pki::{self, PkiError};
 use super::settings::{DROP_IN, SETUP};
-use super::standing::{Standing, Taken, standing};
+use super::standing::{Standing, Taken, is_free, standing};
 use super::system::{System, SystemError};
 use super::talk::Talk;
 use super::this::{self, OwnArgs, ThisError};
@@ -114,9 +114,10 @@ pub async fn init(arguments: &Init, system: &dyn System, talk: Talk<'_>) -> Resu
     this::root()?;
     let founding = match standing(system)? {
         Standing::Bare => None,
+        Standing::FleetAlone(fleet) if is_free(&fleet) => None,
         Standing::Founder(environment) => environment.get(FOUNDING).cloned(),
         Standing::Member(_) | Standing::Gateway => return Err(Taken::Joined.into()),
-        Standing::CloudConfig(_) => return Err(Taken::CloudConfig.into()),
+        Standing::CloudConfig(_) | Standing::FleetAlone(_) => return Err(Taken::CloudConfig.into()),
     };
     if founding.is_none() {
         refuse_foreign().await?;

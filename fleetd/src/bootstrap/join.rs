@@ -11,7 +11,7 @@ use super::fleet;
 use super::init::{SetupError, TokenArgs, settle_certificates};
 use super::pki;
 use super::settings::{DROP_IN, MEMBERS, SETUP, servers};
-use super::standing::{Standing, Taken, standing};
+use super::standing::{Standing, Taken, is_free, standing};
 use super::system::System;
 use super::talk::{Talk, until};
 use super::this::{self, OwnArgs};
@@ -64,9 +64,10 @@ pub async fn join(arguments: &Join, system: &dyn System, talk: Talk<'_>) -> Resu
     this::root()?;
     let is_in = match standing(system)? {
         Standing::Bare => false,
+        Standing::FleetAlone(fleet) if is_free(&fleet) => false,
         Standing::Member(_) | Standing::Gateway => true,
         Standing::Founder(_) => return Err(Taken::Founded.into()),
-        Standing::CloudConfig(_) => return Err(Taken::CloudConfig.into()),
+        Standing::CloudConfig(_) | Standing::FleetAlone(_) => return Err(Taken::CloudConfig.into()),
     };
     if !is_in {
         refuse_foreign().await?;

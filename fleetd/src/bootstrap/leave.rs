@@ -86,6 +86,10 @@ pub enum LeaveError {
 /// If it did not come to that; run again, it goes on.
 pub async fn leave(arguments: &Leave, system: &dyn System, talk: Talk<'_>) -> Result<String, LeaveError> {
     this::root()?;
+    undo(arguments, system, talk).await
+}
+
+async fn undo(arguments: &Leave, system: &dyn System, talk: Talk<'_>) -> Result<String, LeaveError> {
     let standing = standing(system)?;
     let begun = Leaving::read(system)?;
     if standing == Standing::Bare && begun.is_none() {
@@ -111,6 +115,9 @@ pub async fn leave(arguments: &Leave, system: &dyn System, talk: Talk<'_>) -> Re
         leaving.keep(system)?;
     }
     leaving.clean(system)?;
+    if leaving.fleet_alone {
+        said = "left the cluster; the cloud-config's settings for fleet are removed, and etcd, which it did not set up, is as it was";
+    }
     Ok(said.to_owned())
 }
 
@@ -133,6 +140,12 @@ async fn out(
     system: &dyn System,
     talk: Talk<'_>,
 ) -> Result<Out, LeaveError> {
+    if leaving.fleet_alone {
+        // fleetd knows where its etcd is, and leaves as it stops.
+        leaving.keep(system)?;
+        stop_fleet(system, arguments.force, talk)?;
+        return Ok(Out::Left { voters: 0 });
+    }
     let pause = Duration::from_millis(500);
     let limit = if arguments.force { pause } else { ANSWERED };
     let reached = until(limit, pause, async || leaving.servers.reach().await);
@@ -176,16 +189,25 @@ async fn out(
             files: leaving.servers.files.clone(),
         };
         Box::pin(leave_etcd(&others, ours, &list, talk)).await?;
-        if let (Some(Ok(token)), false) = (Token::kept(system)?, arguments.package_removal) {
-            talk.say(format!(
-                "the cluster's token was kept on this machine alone; keep it, machines join with it: {token}"
-            ));
-        }
+    }
+    // Also where a run before this one was cut off, or nobody answers: with what is here the token goes.
+    if !is_last && !arguments.package_removal {
+        show_token(system, talk)?;
     }
     let goes = ours.as_ref().is_some_and(|m| !m.is_learner);
     Ok(Out::Left {
         voters: voters - usize::from(goes),
     })
+}
+
+/// A last time: nobody else keeps it, and it is removed with the rest.
+fn show_token(system: &dyn System, talk: Talk<'_>) -> Result<(), SystemError> {
+    if let Some(Ok(token)) = Token::kept(system)? {
+        talk.say(format!(
+            "the cluster's token was kept on this machine alone; keep it, machines join with it: {token}"
+        ));
+    }
+    Ok(())
 }
 
 /// The orderly way out of fleet: its units are stopped here and placed elsewhere.
@@ -244,4 +266,129 @@ async fn leave_etcd(
     }
     talk.say("etcd goes on without this machine");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::bootstrap::system::memory::Memory;
+
+    const DROP_IN: &str = "/etc/systemd/system/fleet.service.d/20-cloudinit.conf";
+
+    /// What came of it, and what was said on the way.
+    fn left(system: &Memory, force: bool) -> (Result<String, String>, Vec<String>) {
+        let said = Mutex::new(Vec::new());
+        let talk = |line: &str| said.lock().unwrap().push(line.to_owned());
+        let arguments = Leave {
+            force,
+            package_removal: false,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let came = runtime.block_on(undo(&arguments, system, Talk(&talk)));
+        (came.map_err(|e| e.to_string()), said.into_inner().unwrap())
+    }
+
+    /// By a cloud-config with `coreos.fleet` and no etcd; etcd is there all the same, by somebody else.
+    fn fleet_alone() -> Memory {
+        let system = Memory::new("core-01");
+        system.put(
+            DROP_IN,
+            "[Service]\nEnvironment=\"FLEET_ETCD_SERVERS=http://10.0.0.1:2379\"\n",
+        );
+        system.put("/etc/fleet/etcd-password.env", "FLEET_ETCD_PASSWORD=\"a\"\n");
+        system.put("/etc/fleet/fleet.conf", "");
+        system.put("/etc/systemd/system/etcd.service.d/10-of-a-person.conf", "");
+        system.put("/etc/fleet/pki/ca.pem", "of a person");
+        system.put("/var/lib/etcd/fleet/member/wal/0.wal", "");
+        for unit in ["etcd.service", "fleet.service", "fleet.socket"] {
+            system.set_active(unit, true);
+        }
+        system
+    }
+
+    #[test]
+    fn a_machine_with_fleet_alone_leaves_and_its_etcd_is_left_alone() {
+        let system = fleet_alone();
+        let (came, said) = left(&system, false);
+        assert_eq!(
+            came.unwrap(),
+            "left the cluster; the cloud-config's settings for fleet are removed, and etcd, which it did not set up, is as it was"
+        );
+        assert_eq!(
+            said,
+            ["leaves: units are stopped here and placed elsewhere, each in its own time"]
+        );
+        insta::assert_snapshot!(system.changes().join("\n"), @r#"
+        write /etc/fleet/leaving.toml
+        systemctl stop fleet.socket fleet.service
+        systemctl disable --quiet fleet.socket fleet.service
+        write /etc/fleet/leaving.toml
+        remove /etc/systemd/system/fleet.service.d/20-cloudinit.conf
+        rmdir --ignore-fail-on-non-empty /etc/systemd/system/fleet.service.d
+        remove /etc/fleet/etcd-password.env
+        systemctl daemon-reload
+        remove /etc/fleet/leaving.toml
+        "#);
+        assert_eq!(
+            left(&system, false).0.unwrap(),
+            "this machine is in no cluster that fleet set it up for"
+        );
+    }
+
+    #[test]
+    fn a_machine_with_fleet_alone_stays_while_its_units_run_on() {
+        let system = fleet_alone();
+        system.put("/run/fleet/units/a.service", "");
+        let (came, _) = left(&system, false);
+        assert_eq!(
+            came.unwrap_err(),
+            "the registry did not let fleetd leave; still here: a.service; --force leaves them running and goes on"
+        );
+        assert!(system.text(DROP_IN).is_some());
+        assert!(left(&system, true).0.is_ok());
+        assert!(system.text(DROP_IN).is_none());
+    }
+
+    /// Of an `init`, whose leave was begun; its etcd does not answer.
+    fn founder() -> (Memory, Token) {
+        let system = Memory::new("m1");
+        system.put(
+            "/etc/systemd/system/etcd.service.d/20-fleet.conf",
+            "[Service]\nEnvironment=\"ETCD_NAME=m1\"\nEnvironment=\"FLEET_SETUP=init\"\n",
+        );
+        let token = Token::random().unwrap();
+        token.keep(&system).unwrap();
+        let leaving = Leaving {
+            servers: Servers {
+                members: vec!["http://127.0.0.1:1".to_owned()],
+                ..Servers::default()
+            },
+            ..Leaving::default()
+        };
+        leaving.keep(&system).unwrap();
+        (system, token)
+    }
+
+    #[test]
+    fn the_token_that_nobody_else_keeps_is_shown_before_it_is_gone() {
+        let (system, token) = founder();
+        let (came, said) = left(&system, true);
+        assert_eq!(came.unwrap(), "left the cluster");
+        assert_eq!(
+            said,
+            [format!(
+                "the cluster's token was kept on this machine alone; keep it, machines join with it: {token}"
+            )]
+        );
+        assert_eq!(Token::kept(&system).unwrap(), None);
+        // Where join ran there is none, and no word about one.
+        let (system, _) = founder();
+        system.remove(Path::new("/etc/fleet/token")).unwrap();
+        assert_eq!(left(&system, true).1, [""; 0]);
+    }
 }

@@ -29,6 +29,8 @@ pub(super) struct Leaving {
     pub(super) name: String,
     /// Where they reach it.
     pub(super) peers: Vec<String>,
+    /// etcd is not of fleet's making, or not here: it is left alone.
+    pub(super) fleet_alone: bool,
     /// It has been a member: there is data.
     pub(super) has_data: bool,
     /// Directories of etcd's, of this member alone.
@@ -56,7 +58,7 @@ impl Leaving {
             Standing::Founder(environment)
             | Standing::Member(environment)
             | Standing::CloudConfig(environment) => environment,
-            Standing::Bare | Standing::Gateway => &Environment::new(),
+            Standing::Bare | Standing::Gateway | Standing::FleetAlone(_) => &Environment::new(),
         };
         let setting = |name: &str| environment.get(name).cloned();
         let list = |name: &str| -> Vec<String> {
@@ -100,6 +102,7 @@ impl Leaving {
         };
         Ok(Self {
             told: false,
+            fleet_alone: matches!(standing, Standing::FleetAlone(_)),
             name: setting("ETCD_NAME").unwrap_or_default(),
             peers,
             has_data,
@@ -124,6 +127,25 @@ impl Leaving {
     /// # Errors
     /// At the first thing that cannot be removed; done again, it goes on.
     pub(super) fn clean(&self, system: &dyn System) -> Result<(), SystemError> {
+        if !self.fleet_alone {
+            self.clean_etcd(system)?;
+        }
+        for drop_in in [DROP_IN, CLOUD_DROP_IN] {
+            system.remove(&dropin::path("fleet.service", drop_in))?;
+        }
+        remove_directory("fleet.service", system)?;
+        for path in [PASSWORD, "/var/lib/fleet"] {
+            system.remove(Path::new(path))?;
+        }
+        // With units that were left running it stays: they are to be recognised.
+        if system.run("ls", &["/run/fleet/units"])?.stdout.trim().is_empty() {
+            system.remove(Path::new(REMEMBERED))?;
+        }
+        system.must("systemctl", &["daemon-reload"])?;
+        system.remove(Path::new(FILE)).map(drop)
+    }
+
+    fn clean_etcd(&self, system: &dyn System) -> Result<(), SystemError> {
         for unit in [UNIT, GATEWAY] {
             // One that is not installed is as good as stopped; one that does not stop keeps its data.
             system.run("systemctl", &["disable", "--quiet", "--now", unit])?;
@@ -135,32 +157,23 @@ impl Leaving {
             system.remove(Path::new(directory))?;
         }
         for drop_in in [DROP_IN, CLOUD_DROP_IN] {
-            system.remove(&dropin::path("fleet.service", drop_in))?;
             system.remove(&dropin::path(UNIT, drop_in))?;
         }
-        // Their directories too, unless a person has drop-ins of their own there.
-        for unit in ["fleet.service", UNIT] {
-            let path = dropin::path(unit, DROP_IN);
-            let directory = path.parent().unwrap_or(&path).display().to_string();
-            system.run("rmdir", &["--ignore-fail-on-non-empty", &directory])?;
-        }
-        for path in [
-            pki::DIRECTORY,
-            token::FILE,
-            GATEWAY_FILE,
-            PASSWORD,
-            DATA,
-            "/var/lib/fleet",
-        ] {
+        remove_directory(UNIT, system)?;
+        for path in [pki::DIRECTORY, token::FILE, GATEWAY_FILE, DATA] {
             system.remove(Path::new(path))?;
         }
-        // With units that were left running it stays: they are to be recognised.
-        if system.run("ls", &["/run/fleet/units"])?.stdout.trim().is_empty() {
-            system.remove(Path::new(REMEMBERED))?;
-        }
-        system.must("systemctl", &["daemon-reload"])?;
-        system.remove(Path::new(FILE)).map(drop)
+        Ok(())
     }
+}
+
+/// The directory of a unit's drop-ins, unless a person has some of their own there.
+fn remove_directory(unit: &str, system: &dyn System) -> Result<(), SystemError> {
+    let path = dropin::path(unit, DROP_IN);
+    let directory = path.parent().unwrap_or(&path).display().to_string();
+    system
+        .run("rmdir", &["--ignore-fail-on-non-empty", &directory])
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -171,6 +184,7 @@ mod tests {
     fn what_was_begun_is_read_back() {
         let leaving = Leaving {
             told: true,
+            fleet_alone: true,
             name: "m1".to_owned(),
             peers: vec!["https://10.0.0.1:2380".to_owned()],
             has_data: true,

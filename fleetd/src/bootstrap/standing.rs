@@ -23,6 +23,8 @@ pub enum Standing {
     Gateway,
     /// A cloud-config, and it is one of etcd's members.
     CloudConfig(Environment),
+    /// A cloud-config that had settings for fleet (these) and none for etcd, which is elsewhere or somebody else's work.
+    FleetAlone(Environment),
 }
 
 /// Why the machine is not set up as asked: it is set up otherwise.
@@ -88,6 +90,51 @@ pub fn standing(system: &dyn System) -> Result<Standing, SystemError> {
     }
     Ok(match dropin::read(system, UNIT, CLOUD_DROP_IN)? {
         Some(environment) => Standing::CloudConfig(environment),
-        None => Standing::Bare,
+        None => match dropin::read(system, "fleet.service", CLOUD_DROP_IN)? {
+            Some(environment) => Standing::FleetAlone(environment),
+            None => Standing::Bare,
+        },
     })
+}
+
+/// Whether `init` and `join` may begin on a machine whose cloud-config has settings for fleet alone: metadata and the
+/// like stay, but one that was told where its etcd is has its cluster already.
+pub(super) fn is_free(fleet: &Environment) -> bool {
+    !fleet.contains_key("FLEET_ETCD_SERVERS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::system::memory::Memory;
+
+    #[test]
+    fn a_cloud_config_with_fleet_alone_is_not_nothing() {
+        const FLEET: &str = "/etc/systemd/system/fleet.service.d/20-cloudinit.conf";
+        let of_fleet = |text: &str| {
+            let system = Memory::new("core-01");
+            system.put(FLEET, text);
+            match standing(&system).unwrap() {
+                Standing::FleetAlone(environment) => is_free(&environment),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(of_fleet("[Service]\nEnvironment=\"FLEET_METADATA=a=b\"\n"));
+        assert!(!of_fleet(
+            "[Service]\nEnvironment=\"FLEET_ETCD_SERVERS=http://10.0.0.1:2379\"\n"
+        ));
+        let system = Memory::new("core-01");
+        assert_eq!(standing(&system).unwrap(), Standing::Bare);
+        system.put(FLEET, "[Service]\n");
+        // The same file again is no second machine: it is written anew.
+        assert_eq!(refusal(&system, None).unwrap(), None);
+        system.put(
+            "/etc/systemd/system/etcd.service.d/20-cloudinit.conf",
+            "[Service]\n",
+        );
+        assert_eq!(
+            standing(&system).unwrap(),
+            Standing::CloudConfig(Environment::new())
+        );
+    }
 }
