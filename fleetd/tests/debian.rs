@@ -71,14 +71,20 @@ fn a_purge_takes_everything_where_etcd_is_not_ours_or_was_left() {
 }
 
 /// Removes the package on a machine where `fleetd leave` ends with this exit code. The programs are shell functions, and the
-/// script's paths lead below `root`.
+/// script's paths lead below `root`. What goes to the journal is in the file `journal`.
 fn remove(root: &Path, leave: i32) -> Output {
     fs::create_dir_all(root.join("run/systemd/system")).unwrap();
     let below = |path: &str| root.join(path).display().to_string();
-    let script = include_str!("../dist/debian/prerm")
-        .replace("/run/systemd/system", &below("run/systemd/system"))
-        .replace("/etc/systemd/system", &below("etc/systemd/system"));
-    let programs = format!("fleetd() {{ echo why >&2; return {leave}; }}; systemctl() {{ :; }}");
+    let mut script = include_str!("../dist/debian/prerm").to_owned();
+    for path in ["run/systemd/system", "etc/systemd/system", "run/fleet/units"] {
+        let absolute = format!("/{path}");
+        assert!(script.contains(&absolute), "{path}");
+        script = script.replace(&absolute, &below(path));
+    }
+    let programs = format!(
+        "fleetd() {{ echo why >&2; return {leave}; }}; systemctl() {{ :; }}; logger() {{ echo \"$*\" >> {}; return 1; }}",
+        below("journal")
+    );
     Command::new("sh")
         .args(["-c", &format!("{programs}\n{script}"), "prerm", "remove"])
         .env_remove("DPKG_ROOT")
@@ -86,20 +92,42 @@ fn remove(root: &Path, leave: i32) -> Output {
         .unwrap()
 }
 
+const NOT_LEFT: &str =
+    "this machine has NOT left the cluster: fleetd leave failed, for the reason given above";
+const MEMBER: &str = "etcd was left as it is, and keeps this machine as its member";
+const RUNNING: &str = "still running, and nobody looks after them: a.service b.service";
+const IN_ORDER: &str =
+    "to leave in order: apt-get install fleet, systemctl start fleet, fleetctl leave; then remove it again";
+
 #[test]
-fn a_removal_that_is_no_leave_says_that_etcd_keeps_the_machine() {
-    const KEPT: &str = "fleet: etcd was left as it is, and keeps this machine as its member\n";
-    let machine = tempfile::tempdir().unwrap();
-    for (is_member, leave, expected) in [
-        (false, 1, "why\n".to_owned()),
-        (true, 1, format!("why\n{KEPT}")),
-        (true, 0, "why\n".to_owned()),
+fn a_removal_that_is_no_leave_goes_on_and_says_so_loudly() {
+    for (leave, is_member, runs, expected) in [
+        (0, false, false, &[][..]),
+        // One that is all of its cluster keeps etcd, as it was asked to.
+        (0, true, false, &[]),
+        (1, false, false, &[NOT_LEFT, IN_ORDER]),
+        (1, true, false, &[NOT_LEFT, MEMBER, IN_ORDER]),
+        (1, true, true, &[NOT_LEFT, MEMBER, RUNNING, IN_ORDER]),
+        // Not set up by fleetctl, and its fleetd could not leave when it was stopped.
+        (0, false, true, &[RUNNING, IN_ORDER]),
     ] {
+        let machine = tempfile::tempdir().unwrap();
         if is_member {
             write(machine.path(), &format!("{DROP_INS}/20-fleet.conf"), "");
         }
+        if runs {
+            write(machine.path(), "run/fleet/units/a.service", "");
+            write(machine.path(), "run/fleet/units/b.service", "");
+        }
         let removed = remove(machine.path(), leave);
         assert!(removed.status.success(), "{removed:?}");
-        assert_eq!(String::from_utf8(removed.stderr).unwrap(), expected);
+        let lines = |before: &str| -> String {
+            let lines = expected.iter().map(|line| format!("{before}{line}\n"));
+            lines.collect()
+        };
+        let said = String::from_utf8(removed.stderr).unwrap();
+        assert_eq!(said, format!("why\n{}", lines("fleet: ")));
+        let journal = fs::read_to_string(machine.path().join("journal")).unwrap_or_default();
+        assert_eq!(journal, lines("-t fleet -p daemon.err -- package removal: "));
     }
 }
