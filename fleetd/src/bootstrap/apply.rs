@@ -108,7 +108,14 @@ pub async fn apply(
     let mut any = !changed.0.is_empty();
     let mut failures = Vec::new();
     let mut has_etcd = true;
+    let mut has_directories = true;
     for step in steps {
+        if !has_directories && matches!(step, Step::Etcd(_)) {
+            // It would be waited for in vain.
+            talk(&format!("left out, for want of a directory: {step}"));
+            has_etcd = false;
+            continue;
+        }
         if !has_etcd && matches!(step, Step::Command { unit, .. } if unit == "fleet.service") {
             talk(&format!("left out, for want of etcd: {step}"));
             continue;
@@ -121,6 +128,7 @@ pub async fn apply(
                     return Err(failures);
                 }
                 has_etcd &= !matches!(step, Step::Etcd(_));
+                has_directories &= !matches!(step, Step::Directory { .. });
             }
         }
     }
@@ -136,7 +144,7 @@ pub async fn apply(
     Ok(any)
 }
 
-/// Whether no later step needs this one, but for what fleetd needs.
+/// Whether no later step needs this one, but for what etcd and fleetd need.
 fn is_of_one_unit(step: &Step) -> bool {
     matches!(
         step,
@@ -229,7 +237,7 @@ pub fn is_done(step: &Step, changed: &Changed, system: &dyn System) -> Result<bo
                 Verb::Reload | Verb::TryRestart | Verb::ReloadOrTryRestart => !is_active || !concerns,
             }
         }
-        Step::Directory { path, give } => directory::is_done(system, path, *give)?,
+        Step::Directory { path, .. } => directory::is_done(system, path)?,
         Step::Etcd(_) => false,
     })
 }
@@ -263,7 +271,7 @@ fn perform(step: &Step, changed: &Changed, system: &dyn System) -> Result<(), Sy
             };
             command(system, unit, verb)?;
         }
-        Step::Directory { path, .. } => directory::make(system, path)?,
+        Step::Directory { path, give } => directory::make(system, path, *give)?,
         Step::Etcd(_) => {}
     }
     Ok(())

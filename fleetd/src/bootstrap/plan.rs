@@ -1,6 +1,7 @@
 //! From what a cloud-config asks for to the steps that make it so, in the order of coreos-cloudinit.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::cloud_config::{CloudConfig, Unit, User, Verb};
 use super::etcd::dropin::assignment;
@@ -188,7 +189,8 @@ fn directories(etcd: &Etcd, steps: &mut Vec<Step>) {
     if let Some(path) = above.filter(|path| Some(*path) != data.map(String::as_str)) {
         steps.push(Step::Directory {
             path: path.to_owned(),
-            give: false,
+            // Nobody named it, and /srv or /mnt are everybody's, empty as they may be.
+            give: Path::new(path).components().count() > 2 && !path.contains("/.."),
         });
     }
 }
@@ -196,8 +198,9 @@ fn directories(etcd: &Etcd, steps: &mut Vec<Step>) {
 /// The directory that another lies in, unless that is there anyhow.
 fn above(path: &str) -> Option<&str> {
     let (above, _) = path.trim_end_matches('/').rsplit_once('/')?;
+    let above = if above.is_empty() { "/" } else { above };
     let is_etcds = above == DATA || DATA.strip_suffix("/fleet") == Some(above);
-    (!above.is_empty() && !is_etcds).then_some(above)
+    (!is_etcds).then_some(above)
 }
 
 fn enable(config: &CloudConfig, steps: &mut Vec<Step>) {

@@ -61,7 +61,7 @@ pub enum Step {
     Directory {
         /// Absolute.
         path: String,
-        /// One that is there is given to that user if it is empty; otherwise it stays as it is.
+        /// One that is there, and that the user cannot write to, becomes that user's if it is empty.
         give: bool,
     },
     /// etcd answers on this machine.
@@ -87,7 +87,8 @@ impl fmt::Display for Step {
             Self::Reload => f.write_str("reload systemd"),
             Self::Enable { unit, runtime } => write!(f, "enable {unit}{}", until_boot(*runtime)),
             Self::Command { unit, verb } => write!(f, "{verb} {unit}"),
-            Self::Directory { path, .. } => write!(f, "make {path} for etcd.service's user"),
+            Self::Directory { path, give: true } => write!(f, "make {path} for etcd.service's user"),
+            Self::Directory { path, give: false } => write!(f, "have {path} for etcd.service's user"),
             Self::Etcd(etcd) => match &etcd.role {
                 Role::Founder => f.write_str("found etcd's cluster: start etcd.service"),
                 Role::Member { servers, .. } => write!(f, "join etcd's cluster through {servers}"),

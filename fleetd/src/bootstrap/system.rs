@@ -32,6 +32,16 @@ pub enum SystemError {
         /// `user` or `user:group`.
         owner: String,
     },
+    /// A directory that etcd is to write to.
+    #[error(
+        "etcd.service's user {user} cannot write to {path}, which is somebody else's: have etcd use another, or chown it"
+    )]
+    Unwritable {
+        /// The directory.
+        path: PathBuf,
+        /// The user.
+        user: String,
+    },
     /// A program could not be run at all.
     #[error("cannot run {program}: {error}")]
     Unrunnable {

@@ -179,6 +179,8 @@ impl State {
                 let text: String = names.iter().map(|name| format!("{name}\n")).collect();
                 Some(ended(!names.is_empty(), &text))
             }
+            // All is root's here.
+            ("runuser", ["-u", _, "--", "test", ..]) => Some(ended(false, "")),
             ("stat", [.., path]) => {
                 let is_there = self.files.keys().any(|file| file.starts_with(path));
                 Some(ended(is_there, if is_there { "root\n" } else { "" }))

@@ -158,7 +158,9 @@ fn etcd_is_given_directories_that_it_can_write_to() {
     for (lines, wanted) in [
         ("data-dir: /srv/a", &["make /srv/a"][..]),
         ("wal-dir: /srv/a/wal", &["make /srv/a"]),
-        ("wal-dir: /wal", &[]),
+        ("wal-dir: /wal", &["have /"]),
+        ("wal-dir: /srv/wal", &["have /srv"]),
+        ("wal-dir: /srv//wal", &["have /srv/"]),
         ("wal-dir: /var/lib/etcd/wal/", &[]),
         ("data-dir: /srv/a\n    wal-dir: /srv/a/wal", &["make /srv/a"]),
         (
@@ -202,5 +204,35 @@ fn a_mask_lasts_as_long_as_runtime_says() {
     );
     for runtime in [false, true] {
         assert_eq!(run_again(&system, &text(runtime)).said, ["unchanged"]);
+    }
+}
+
+#[test]
+fn etcd_is_not_waited_for_where_it_cannot_write_its_log() {
+    let system = Memory::new("core-01");
+    // Another's, and not to be given away: there is nothing that bootstrap may do.
+    for (wal, above) in [("/srv/wal", "/srv"), ("/srv/a/wal", "/srv/a"), ("/wal", "/")] {
+        system.put("/srv/a/of-a-person", "");
+        let text = format!(
+            "#cloud-config\ncoreos:\n  etcd2:\n    wal-dir: {wal}\n  units:\n    - name: etcd2.service\n      command: start\n    - name: fleet.service\n      command: start\n"
+        );
+        let ran = run_again(&system, &text);
+        assert_eq!(ran.code, 1, "{:?}", ran.said);
+        let verb = if wal == "/srv/a/wal" { "make" } else { "have" };
+        assert_eq!(
+            ran.said[ran.said.len() - 3..],
+            [
+                "left out, for want of a directory: found etcd's cluster: start etcd.service".to_owned(),
+                "left out, for want of etcd: start fleet.service".to_owned(),
+                format!(
+                    "fleetd bootstrap: cannot {verb} {above} for etcd.service's user: etcd.service's user etcd cannot write to {above}, which is somebody else's: have etcd use another, or chown it"
+                ),
+            ]
+        );
+        assert!(
+            !ran.changes.iter().any(|change| change.contains("install")),
+            "{:?}",
+            ran.changes
+        );
     }
 }
