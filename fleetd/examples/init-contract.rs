@@ -20,7 +20,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         .init();
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     std::fs::create_dir_all(DIRECTORY)?;
-    let systemd = Systemd::connect(DIRECTORY).await?;
+    let systemd = Systemd::connect(DIRECTORY, Default::default()).await?;
     let events = systemd.events().ok_or_else(|| anyhow::anyhow!("no events"))?;
     let mut bench = Bench {
         init: systemd as SharedInit,

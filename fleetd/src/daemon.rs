@@ -22,6 +22,7 @@ use crate::guard::{self, Guard};
 use crate::host::{self, HostError};
 use crate::init::systemd::Systemd;
 use crate::init::{OwnJob, SharedInit};
+use crate::metrics::{Metered, Metrics};
 use crate::registry::etcd::{EtcdConfig, EtcdRegistry, EtcdTls, EtcdTlsError};
 use crate::registry::keys::Keys;
 use crate::registry::trust::Trust;
@@ -90,15 +91,20 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         tracing::error!(%doubt, "does not believe the registry");
     }
     let local = Local::open(&config.units_directory, &run.join("records"))?;
-    let registry: SharedRegistry = Arc::new(EtcdRegistry::connect(etcd(&config)?)?);
+    let metrics = Metrics::default();
+    let etcd = Arc::new(EtcdRegistry::connect(etcd(&config)?)?);
+    let registry: SharedRegistry = Arc::new(Metered::new(etcd, metrics.registry.clone()));
     let keys = Keys::new(&config.etcd_key_prefix);
 
     let stop = CancellationToken::new();
     let mut api = Api::new(registry.clone(), keys.clone(), trust.clone());
     api.page_size = config.token_limit;
+    api.machine = Some(identity.id);
+    api.metrics = metrics.clone();
     let standing = api.standing.clone();
-    let router = api.router();
     let watchdog = Watchdog::start()?;
+    api.health = watchdog.health();
+    let router = api.router();
     let serve = |listener: listen::Listener| {
         let pulse = watchdog.pulse(format!("the API at {}", listener.name()));
         tokio::spawn(listener.serve(router.clone(), pulse, stop.clone()))
@@ -107,7 +113,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let pulse = watchdog.pulse("main");
     sd_notify::notify(&[NotifyState::Ready])?;
 
-    let init = pulse.beside(init(&config, &stop)).await;
+    let init = pulse.beside(init(&config, &metrics, &stop)).await;
     let Some(init) = init else { return Ok(()) };
     let (leave, requests) = mpsc::channel::<LeaveRequest>(1);
     let mut engine = (!config.disable_engine).then(|| {
@@ -123,6 +129,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
                 machine: identity.id,
                 trust,
                 policy,
+                metrics: metrics.engine.clone(),
                 pulse: watchdog.pulse("engine"),
             }
             .run(stop.clone()),
@@ -239,10 +246,10 @@ fn etcd(config: &Config) -> Result<EtcdConfig, EtcdTlsError> {
 }
 
 /// systemd, as soon as it answers; `None` if we are told to stop before.
-async fn init(config: &Config, stop: &CancellationToken) -> Option<SharedInit> {
+async fn init(config: &Config, metrics: &Metrics, stop: &CancellationToken) -> Option<SharedInit> {
     let mut told = Box::pin(told_to_stop());
     loop {
-        match Systemd::connect(&config.units_directory).await {
+        match Systemd::connect(&config.units_directory, metrics.init.clone()).await {
             Ok(systemd) => return Some(systemd),
             Err(error) => tracing::warn!(%error, "could not reach systemd, trying again"),
         }

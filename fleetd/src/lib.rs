@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod guard;
 pub mod host;
 pub mod init;
+pub mod metrics;
 pub mod pem;
 pub mod recovery;
 pub mod registry;

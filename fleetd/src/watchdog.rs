@@ -85,6 +85,21 @@ impl Seen {
     }
 }
 
+/// Which loops hang, for others than systemd to know. The default one knows of none.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Shared>);
+
+impl Health {
+    /// The loops that hung when they were last looked at; none without a watchdog.
+    pub fn stuck(&self) -> Vec<String> {
+        self.0
+            .stuck
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
 /// Tells systemd that fleetd is alive while all its loops are.
 #[derive(Debug)]
 pub struct Watchdog {
@@ -95,6 +110,8 @@ pub struct Watchdog {
 #[derive(Debug, Default)]
 struct Shared {
     loops: Mutex<Vec<(Arc<Beats>, Seen)>>,
+    /// At the last look.
+    stuck: Mutex<Vec<String>>,
     is_over: AtomicBool,
 }
 
@@ -151,6 +168,11 @@ impl Watchdog {
         Pulse(Some(beats))
     }
 
+    /// What it sees.
+    pub fn health(&self) -> Health {
+        Health(self.shared.clone())
+    }
+
     /// The loops end now. How long that may take is for `TimeoutStopSec=` to say.
     pub fn stand_down(&self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
@@ -167,9 +189,13 @@ impl Shared {
         let mut stuck = Vec::new();
         for (beats, seen) in loops.iter_mut() {
             if seen.look(beats.last.load(Ordering::Relaxed)) {
-                stuck.push(beats.name.as_str());
+                stuck.push(beats.name.clone());
             }
         }
+        self.stuck
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&stuck);
         if !stuck.is_empty() {
             tracing::error!(
                 stuck = stuck.join(", "),
@@ -230,6 +256,8 @@ mod tests {
         for _ in 0..5 {
             tokio::time::sleep(PERIOD + Duration::from_millis(1)).await;
             looks.push(watchdog.shared.all_turn());
+            let expected = if looks.len() > 2 { vec!["hangs"] } else { vec![] };
+            assert_eq!(watchdog.health().stuck(), expected);
         }
         assert_eq!(looks, [true, true, false, false, false]);
         watchdog.stand_down();

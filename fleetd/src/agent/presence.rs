@@ -14,6 +14,16 @@ use crate::registry::{
     SharedRegistry, Txn, encode,
 };
 
+/// The record may be changed by the API between reading and writing it; an override is not to be lost to that.
+const LEAVE_TRIES: usize = 3;
+
+fn unchanged(key: &str, known: Option<&KeyValue>) -> Precondition {
+    match known {
+        Some(kv) => Precondition::Unchanged(key.to_owned(), kv.mod_revision),
+        None => Precondition::Absent(key.to_owned()),
+    }
+}
+
 /// Who this machine is and what it says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -243,12 +253,8 @@ impl Door {
             return Ok(());
         }
         let key = self.keys.machine(&self.identity.id);
-        let unchanged = match known {
-            Some(kv) => Precondition::Unchanged(key.clone(), kv.mod_revision),
-            None => Precondition::Absent(key.clone()),
-        };
-        self.applied(Txn::new().when(unchanged).put(key, encode(&record)))
-            .await?;
+        let txn = Txn::new().when(unchanged(&key, known)).put(key, encode(&record));
+        self.applied(txn).await?;
         Ok(())
     }
 
@@ -294,17 +300,24 @@ impl Door {
     /// Ends the presence, once nothing runs here any more.
     pub(crate) async fn leave(&self, joined: &Joined) -> Result<(), AbsenceError> {
         let key = self.keys.machine(&self.identity.id);
-        let snapshot = self.registry.read(&[Select::Key(key.clone())]).await?;
-        let known = snapshot.get(&key);
-        let before = known.and_then(|kv| serde_json::from_slice::<MachineRecord>(&kv.value).ok());
-        let record = self.machine_record(before.as_ref(), true);
-        let fence = Precondition::Created(self.keys.presence(&self.identity.id), joined.created);
-        let txn = Txn::new()
-            .when(fence)
-            .put(key, encode(&record))
-            .delete(self.keys.presence(&self.identity.id));
-        self.applied(txn).await?;
-        Ok(self.registry.revoke(joined.lease).await?)
+        for _ in 0..LEAVE_TRIES {
+            let snapshot = self.registry.read(&[Select::Key(key.clone())]).await?;
+            let known = snapshot.get(&key);
+            let before = known.and_then(|kv| serde_json::from_slice::<MachineRecord>(&kv.value).ok());
+            let record = self.machine_record(before.as_ref(), true);
+            let txn = Txn::new()
+                .when(Precondition::Created(
+                    self.keys.presence(&self.identity.id),
+                    joined.created,
+                ))
+                .when(unchanged(&key, known))
+                .put(key.clone(), encode(&record))
+                .delete(self.keys.presence(&self.identity.id));
+            if let Commit::Applied(_) = self.registry.commit(txn).await? {
+                return Ok(self.registry.revoke(joined.lease).await?);
+            }
+        }
+        Err(AbsenceError::Overtaken)
     }
 
     /// Renews the lease every third of its TTL; returns when it is lost. Each try has a sixth of the TTL to be

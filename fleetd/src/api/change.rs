@@ -27,7 +27,7 @@ pub(crate) struct Known {
 }
 
 /// The checks of fleet-reference §5.3 from the third on, in that order, with the quirks 2, 4 and 22 fixed: whatever is
-/// stored is valid, whichever way it came.
+/// stored is valid, whichever way it came. A body without a name means the one of the URL, as fleet's own examples do.
 ///
 /// # Errors
 /// What the user did wrong.
@@ -36,7 +36,7 @@ pub(crate) fn decide(
     body: v1::Unit,
     known: Option<&Known>,
 ) -> Result<(UnitName, Change), ApiError> {
-    if body.name != name {
+    if !body.name.is_empty() && body.name != name {
         let message = format!(
             "name in URL \"{name}\" differs from unit name in request body \"{}\"",
             body.name
@@ -44,26 +44,30 @@ pub(crate) fn decide(
         return Err(ApiError::BadRequest(message));
     }
     let unit = UnitName::parse(name).map_err(|e| ApiError::BadRequest(e.to_string()))?;
-    let desired = match body.desired_state.as_str() {
-        "" => None,
-        text => Some(
-            text.parse::<DesiredState>()
-                .map_err(|e| ApiError::BadRequest(e.to_string()))?,
-        ),
-    };
     let has_options = !body.options.is_empty();
-    let file = UnitFile::from_options(body.options).map_err(|e| ApiError::BadRequest(e.to_string()))?;
-    let record = known.and_then(|k| k.record.as_ref());
-
     if known.is_none() && !has_options {
         return Err(ApiError::Conflict(
             "unit does not exist and options field empty".to_owned(),
         ));
     }
-    if has_options && record.is_none_or(|r| r.hash != file.hash()) {
+    let file = UnitFile::from_options(body.options).map_err(|e| ApiError::BadRequest(e.to_string()))?;
+    let record = known.and_then(|k| k.record.as_ref());
+    let is_new = has_options && record.is_none_or(|r| r.hash != file.hash());
+    if is_new {
         validate(&unit, &file).map_err(|e| ApiError::BadRequest(e.to_string()))?;
-        let desired = desired.unwrap_or(DesiredState::Inactive);
-        refuse_template(&unit, desired)?;
+    }
+    let desired = match body.desired_state.as_str() {
+        "" if is_new => DesiredState::Inactive,
+        "" => {
+            let message = "must provide DesiredState to update existing unit";
+            return Err(ApiError::Conflict(message.to_owned()));
+        }
+        text => text
+            .parse::<DesiredState>()
+            .map_err(|e| ApiError::BadRequest(e.to_string()))?,
+    };
+    refuse_template(&unit, desired)?;
+    if is_new {
         let run = record.map_or(0, |r| r.run);
         let record = UnitRecord {
             hash: file.hash(),
@@ -72,9 +76,6 @@ pub(crate) fn decide(
         };
         return Ok((unit, Change::Create(Box::new((record, file)))));
     }
-    let desired = desired
-        .ok_or_else(|| ApiError::Conflict("must provide DesiredState to update existing unit".to_owned()))?;
-    refuse_template(&unit, desired)?;
     let change = match record {
         None => {
             let message =
@@ -210,7 +211,15 @@ mod tests {
                 None,
                 "409 unit does not exist and options field empty",
             ),
+            (
+                a,
+                body(a, &[], "bogus"),
+                None,
+                "409 unit does not exist and options field empty",
+            ),
             (a, body(a, &["/bin/a"], ""), None, "201 inactive run 0"),
+            // fleet's own documentation sends no name.
+            (a, body("", &["/bin/a"], ""), None, "201 inactive run 0"),
             (a, body(a, &["/bin/a"], "launched"), None, "201 launched run 0"),
             (a, body(a, &["/bin/a"], "loaded"), Some(&loaded), "204"),
             (

@@ -1,6 +1,8 @@
 //! What a request can fail with, in fleet's form: `{"error":{"code":404,"message":"…"}}`.
 
 use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use units::wire::v1::ErrorBody;
@@ -20,12 +22,22 @@ pub(crate) enum ApiError {
     Slow,
     /// 409
     Conflict(String),
+    /// 413
+    TooLarge,
     /// 410: the event stream cannot be resumed from there.
     Gone(String),
     /// 415
     MediaType(String),
     /// 503, with the reason.
     Unavailable(String),
+}
+
+/// The body, if all of it came and it is not too large.
+pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+        _ => ApiError::BadRequest(format!("unable to read body: {rejection}")),
+    })
 }
 
 impl From<RegistryError> for ApiError {
@@ -50,6 +62,10 @@ impl IntoResponse for ApiError {
             }
             Self::Conflict(message) => (StatusCode::CONFLICT, message),
             Self::Gone(message) => (StatusCode::GONE, message),
+            Self::TooLarge => {
+                let message = format!("the body is larger than {} bytes", super::LARGEST_BODY);
+                (StatusCode::PAYLOAD_TOO_LARGE, message)
+            }
             Self::MediaType(message) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, message),
             Self::Unavailable(message) => {
                 tracing::warn!(message, "could not answer a request");

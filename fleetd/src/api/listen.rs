@@ -6,11 +6,13 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +22,11 @@ use crate::watchdog::Pulse;
 
 /// After a connection that could not be taken.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections of one socket at a time. More wait in the kernel's queue until one of them ends; each socket has its own
+/// number, so that clients from afar do not keep away those on the machine itself. Every `fleetctl` that waits, and every
+/// console that is open, holds one; fleet.service may have 65536 descriptors.
+const CONNECTIONS: usize = 1024;
 
 /// A socket that is listened on.
 #[derive(Debug)]
@@ -91,6 +98,10 @@ impl Listener {
 
     /// Answers requests until `stop`; who has connected by then is answered still, the others are the next fleetd's.
     pub async fn serve(self, router: Router, pulse: Pulse, stop: CancellationToken) {
+        self.serve_at_most(CONNECTIONS, router, pulse, stop).await;
+    }
+
+    async fn serve_at_most(self, most: usize, router: Router, pulse: Pulse, stop: CancellationToken) {
         let address = self.name();
         if self.is_open() {
             tracing::warn!(
@@ -101,24 +112,28 @@ impl Listener {
             tracing::info!(address, "serves the API");
         }
         let connections = TaskTracker::new();
+        let room = Arc::new(Semaphore::new(most));
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 () = pulse.due() => continue,
-                accepted = self.accept() => accepted,
+                accepted = self.accept(&room) => accepted,
             };
             match accepted {
-                Ok(Stream::Unix(stream)) => {
-                    connections.spawn(serve::connection(stream, router.clone(), stop.clone()));
+                Ok((stream, place)) => {
+                    if room.available_permits() == 0 {
+                        tracing::warn!(
+                            address,
+                            connections = most,
+                            "no room for further clients of the API"
+                        );
+                    }
+                    let served = self.served(stream, router.clone(), stop.clone());
+                    connections.spawn(async move {
+                        served.await;
+                        drop(place);
+                    });
                 }
-                Ok(Stream::Tcp(stream)) => match &self {
-                    Self::Tcp(_, Some(tls)) => {
-                        connections.spawn(serve::secured(stream, tls.clone(), router.clone(), stop.clone()));
-                    }
-                    _ => {
-                        connections.spawn(serve::connection(stream, router.clone(), stop.clone()));
-                    }
-                },
                 Err(error) => {
                     // Most of all: no descriptors left. Whoever has some gives them back.
                     tracing::warn!(%error, address, "could not take a connection to the API");
@@ -138,8 +153,30 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> io::Result<Stream> {
-        Ok(match self {
+    /// Answers one client to the end.
+    fn served(
+        &self,
+        stream: Stream,
+        router: Router,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let tls = match self {
+            Self::Tcp(_, tls) => tls.clone(),
+            Self::Unix(_) => None,
+        };
+        async move {
+            match (stream, tls) {
+                (Stream::Unix(stream), _) => serve::connection(stream, router, stop).await,
+                (Stream::Tcp(stream), None) => serve::connection(stream, router, stop).await,
+                (Stream::Tcp(stream), Some(tls)) => serve::secured(stream, tls, router, stop).await,
+            }
+        }
+    }
+
+    /// The next client, once there is a place for it.
+    async fn accept(&self, room: &Arc<Semaphore>) -> io::Result<(Stream, OwnedSemaphorePermit)> {
+        let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let stream = match self {
             Self::Unix(listener) => Stream::Unix(listener.accept().await?.0),
             Self::Tcp(listener, _) => {
                 let stream = listener.accept().await?.0;
@@ -147,7 +184,8 @@ impl Listener {
                 let _ = stream.set_nodelay(true);
                 Stream::Tcp(stream)
             }
-        })
+        };
+        Ok((stream, place))
     }
 }
 
@@ -158,8 +196,6 @@ enum Stream {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -213,6 +249,54 @@ mod tests {
             let mut said = Vec::new();
             let closed = tokio::time::timeout(Duration::from_secs(120), client.read_to_end(&mut said)).await;
             assert!(closed.is_ok(), "it is still connected after {sent:?}");
+            let said = String::from_utf8_lossy(&said);
+            assert_eq!(said.starts_with("HTTP/1.1 408 "), sent == half, "{said}");
+            assert_eq!(said.contains(r#"{"error":{"code":408,"#), sent == half, "{said}");
         }
+    }
+
+    #[tokio::test]
+    async fn one_client_too_many_waits_until_another_has_gone() {
+        let run = tempfile::tempdir().unwrap();
+        let trust = Arc::new(Trust::open(run.path()).unwrap());
+        let registry = Arc::new(MemoryRegistry::new().client("api"));
+        let router = Api::new(registry, Keys::default(), trust).router();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(Listener::Tcp(listener, None).serve_at_most(2, router, Pulse::default(), stop.clone()));
+        // Answered, and so taken; then it is kept open.
+        let ask = async |client: &mut TcpStream| {
+            client
+                .write_all(b"HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                .await
+                .unwrap();
+        };
+        let client = async || {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            ask(&mut client).await;
+            client
+        };
+        let answered = async |client: &mut TcpStream| {
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                answer.push(client.read_u8().await.unwrap());
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 200"));
+        };
+        let (mut first, mut second) = (client().await, client().await);
+        answered(&mut first).await;
+        answered(&mut second).await;
+        let mut third = client().await;
+        for _ in 0..50 {
+            ask(&mut second).await;
+            answered(&mut second).await;
+        }
+        let error = third
+            .try_read(&mut [0; 1])
+            .expect_err("a third client was answered");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        answered(&mut third).await;
     }
 }

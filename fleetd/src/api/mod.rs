@@ -5,13 +5,17 @@
 //! is open only while a client streams.
 
 mod change;
+mod discovery;
 mod error;
 mod events;
 mod gather;
+mod health;
 pub mod listen;
+mod metadata;
 mod page;
 mod recovery;
 mod serve;
+mod stall;
 pub mod tls;
 mod v1;
 mod v2;
@@ -26,12 +30,15 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use units::MachineId;
 use units::wire::v1::ErrorBody;
 
 use crate::agent::Standing;
+use crate::metrics::Metrics;
 use crate::registry::keys::Keys;
 use crate::registry::trust::Trust;
 use crate::registry::{Revision, SharedRegistry};
+use crate::watchdog::Health;
 
 use self::error::ApiError;
 
@@ -59,6 +66,12 @@ pub struct Api {
     pub ping: Duration,
     /// Why this machine takes no part in the cluster, if so; its agent says it.
     pub standing: Arc<Standing>,
+    /// The machine that serves it: ready once its presence is in the registry. Without one the registry is enough.
+    pub machine: Option<MachineId>,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
+    /// Which loops hang.
+    pub health: Health,
     pages: Arc<page::Pages>,
 }
 
@@ -73,6 +86,9 @@ impl Api {
             page_size: 100,
             ping: Duration::from_secs(15),
             standing: Arc::default(),
+            machine: None,
+            metrics: Metrics::default(),
+            health: Health::default(),
             pages,
         }
     }
@@ -85,16 +101,33 @@ impl Api {
                 .route("/units/{name}", any(v1::unit))
                 .route("/state", get(v1::states).fallback(v1::only_get))
                 .route("/state/{name}", get(v1::state).fallback(v1::only_get))
-                .route("/machines", get(v1::machines).fallback(v1::only_get))
+                .route(
+                    "/machines",
+                    get(v1::machines)
+                        .patch(metadata::patch)
+                        .fallback(v1::only_get_and_patch),
+                )
+                .route(
+                    "/discovery",
+                    get(discovery::document).fallback(discovery::only_get),
+                )
         };
         let v2 = Router::new()
             .route("/units", get(v2::units))
             .route("/units/{name}", get(v2::unit))
             .route("/units/{name}/runs", axum::routing::post(v2::run))
             .route("/machines", get(v2::machines))
+            .route("/machines/{machine}/metadata", get(metadata::overrides))
+            .route(
+                "/machines/{machine}/metadata/{key}",
+                axum::routing::delete(metadata::drop_override),
+            )
             .route("/leader", get(v2::leader))
             .route("/events", get(events::events));
         Router::new()
+            .route("/", any(v1::nothing_here))
+            .route("/fleet/v1", any(v1::nothing_here))
+            .route("/v1-alpha", any(v1::nothing_here))
             .nest("/fleet/v1", v1())
             .nest("/v1-alpha", v1())
             .nest("/fleet/v2", v2)
@@ -105,6 +138,10 @@ impl Api {
             .layer(DefaultBodyLimit::max(LARGEST_BODY))
             .layer(middleware::from_fn(in_time))
             .layer(middleware::from_fn(speak_json))
+            // These speak text, and may do so as long as anything works.
+            .route("/metrics", get(health::scrape).fallback(v1::only_get))
+            .route("/livez", get(health::livez).fallback(v1::only_get))
+            .route("/readyz", get(health::readyz).fallback(v1::only_get))
             .layer(middleware::from_fn(name_server))
             .with_state(self)
     }

@@ -11,10 +11,15 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::stall::Impatient;
 use super::tls::ApiTls;
 
 /// A client that has sent no whole request head for so long, or no further request, is let go.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// A client that takes nothing of its answer for so long is let go too. It is enough for a peer that went away, and for
+/// a `fleetctl` that was suspended for a moment.
+const UNREAD: Duration = Duration::from_secs(60);
 
 /// When fleetd stops: a client that has just connected has so long to say what it wants. hyper would close on it.
 const FIRST_WORDS: Duration = Duration::from_millis(50);
@@ -49,7 +54,10 @@ pub(super) async fn connection(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Impatient::new(stream, UNREAD)),
+            TowerToHyperService::new(router),
+        );
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => Some(ended),
@@ -124,5 +132,31 @@ mod tests {
         let (answer, took) = answered("/endless", Duration::ZERO).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(took <= FIRST_WORDS + LAST_WORDS, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_take_an_answer_is_let_go_and_who_takes_it_slowly_is_not() {
+        let large = Router::new().route("/large", get(async || "x".repeat(100_000)));
+        for (pause, is_whole) in [(UNREAD / 2, true), (UNREAD * 2, false)] {
+            let (mut client, server) = tokio::io::duplex(4096);
+            tokio::spawn(connection(server, large.clone(), CancellationToken::new()));
+            client
+                .write_all(b"GET /large HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let (mut read, mut some) = (0, vec![0; 4096]);
+            loop {
+                sleep(pause).await;
+                match client.read(&mut some).await.unwrap() {
+                    0 => break,
+                    n => read += n,
+                }
+            }
+            assert_eq!(
+                read > 100_000,
+                is_whole,
+                "read {read} bytes with pauses of {pause:?}"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,7 @@ use units::wire::v1;
 use units::{Hold, MachineId, UnitFile, UnitName, UnitRecord};
 
 use super::change::{self, Known};
-use super::error::ApiError;
+use super::error::{ApiError, whole};
 use super::page::Page;
 use super::{Api, gather, with_revision};
 use crate::registry::keys::{Key, Keys};
@@ -32,6 +33,15 @@ fn values(parameters: &[(String, String)], name: &str) -> Vec<String> {
 
 pub(super) async fn only_get() -> ApiError {
     ApiError::Method("only GET supported against this resource")
+}
+
+pub(super) async fn only_get_and_patch() -> ApiError {
+    ApiError::Method("only GET and PATCH supported against this resource")
+}
+
+/// `/`, `/fleet/v1` and `/v1-alpha`: there is something below them and nothing to do with them.
+pub(super) async fn nothing_here() -> ApiError {
+    ApiError::Method("")
 }
 
 /// One page of a listing, with every page of it from the revision of the first.
@@ -134,11 +144,11 @@ pub(super) async fn unit(
     Path(name): Path<String>,
     method: Method,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     match method {
         Method::GET | Method::HEAD => get(&api, &name).await,
-        Method::PUT => put(&api, &name, &headers, &body).await,
+        Method::PUT => put(&api, &name, &headers, body).await,
         Method::DELETE => delete(&api, &name).await,
         _ => Err(ApiError::Method(
             "only GET, PUT and DELETE supported against this resource",
@@ -205,9 +215,14 @@ pub(super) async fn known(api: &Api, unit: &UnitName) -> Result<(Option<Known>, 
     Ok((known, snapshot.revision))
 }
 
-async fn put(api: &Api, name: &str, headers: &HeaderMap, body: &Bytes) -> Result<Response, ApiError> {
+async fn put(
+    api: &Api,
+    name: &str,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
     require_json(headers)?;
-    let body: v1::Unit = serde_json::from_slice(body)
+    let body: v1::Unit = serde_json::from_slice(&whole(body)?)
         .map_err(|e| ApiError::BadRequest(format!("unable to decode body: {e}")))?;
     api.believe()?;
     let unit = UnitName::parse(name).ok();

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use units::MachineId;
 
 use super::election::{self, Leadership};
-use super::{Memory, Plan, Policy, Step, plan};
+use super::{Change, Decision, Memory, Plan, Policy, Step, plan};
 use crate::cluster::Cluster;
+use crate::metrics::{Census, EngineMetrics};
 use crate::registry::keys::Keys;
 use crate::registry::mirror::{Mirror, Update};
 use crate::registry::trust::{Known, Trust};
@@ -40,6 +41,8 @@ pub struct Engine {
     pub trust: std::sync::Arc<Trust>,
     /// Paces.
     pub policy: Policy,
+    /// What it counts.
+    pub metrics: std::sync::Arc<EngineMetrics>,
     /// Shows that the loop turns.
     pub pulse: Pulse,
 }
@@ -73,6 +76,7 @@ impl Engine {
                     leadership
                 }
             };
+            self.metrics.leads();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
@@ -80,6 +84,7 @@ impl Engine {
                 _ = doubts.changed() => {}
                 () = self.lead(&leadership, &cluster) => {}
             }
+            self.metrics.follows();
             leadership.resign().await;
         }
     }
@@ -90,6 +95,7 @@ impl Engine {
         let mut mirror = Mirror::new(self.registry.clone(), everything, Backoff::default())
             .with_seen(self.trust.known().revision);
         let started = Instant::now();
+        let mut asked = self.metrics.census.open();
         let mut relist = started + jittered(RELIST, leadership.fence);
         let mut leader = Leader {
             engine: self,
@@ -100,6 +106,7 @@ impl Engine {
             started,
             awaited: None,
             wake: None,
+            heard: None,
             backoff: Backoff::default(),
             is_listed: false,
         };
@@ -108,6 +115,13 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = self.pulse.due() => continue,
+                Some(question) = asked.recv() => {
+                    if leader.is_listed {
+                        // Who has asked may have gone.
+                        let _ = question.send(Census::of(&leader.cluster));
+                    }
+                    continue;
+                }
                 // Before the mirror, which is emptied each time it has anything: it leaves room for what is due.
                 () = sleep_until(relist) => {
                     relist = Instant::now() + jittered(RELIST, leader.cluster.revision);
@@ -146,6 +160,8 @@ struct Leader<'a> {
     /// The mirror has to show this revision, or this moment has to come, before the next plan.
     awaited: Option<(Revision, Instant)>,
     wake: Option<Instant>,
+    /// When the oldest change arrived that has not been planned for.
+    heard: Option<Instant>,
     backoff: Backoff,
     is_listed: bool,
 }
@@ -155,6 +171,7 @@ impl Leader<'_> {
     fn take(&mut self, update: Update) -> bool {
         match update {
             Update::Reset(snapshot) => {
+                self.heard.get_or_insert_with(Instant::now);
                 self.cluster = Cluster::from_snapshot(self.engine.keys.clone(), &snapshot);
                 self.is_listed = true;
                 let uuid = self.cluster.uuid.as_deref();
@@ -178,7 +195,10 @@ impl Leader<'_> {
                     "read the whole cluster"
                 );
             }
-            Update::Changed(batch) => self.cluster.apply(&batch),
+            Update::Changed(batch) => {
+                self.heard.get_or_insert_with(Instant::now);
+                self.cluster.apply(&batch);
+            }
             Update::Disconnected(error) => tracing::warn!(%error, "lost sight of the cluster"),
             Update::Reconnected => tracing::info!("saw the cluster again"),
             Update::WentBack { had, found } => {
@@ -216,6 +236,8 @@ impl Leader<'_> {
     /// Plans, and writes what came out.
     async fn pass(&mut self) {
         self.awaited = None;
+        let (began, metrics) = (Instant::now(), &self.engine.metrics);
+        let heard = self.heard.take().unwrap_or(began);
         let now = self.started.elapsed();
         let policy = &self.engine.policy;
         self.memory.observe(&self.cluster, now, policy);
@@ -225,6 +247,8 @@ impl Leader<'_> {
             wake,
             braked,
         } = plan(&self.cluster, &self.memory, now, policy);
+        metrics.passes.add_one();
+        metrics.plan_took.observe(began.elapsed());
         self.memory.retain(&retained, now);
         self.wake = wake.map(|at| self.started + at);
         if braked > 0 {
@@ -250,12 +274,40 @@ impl Leader<'_> {
                         .filter(|s| matches!(s, Step::Unit(d) if d.is_rescue))
                         .count();
                     self.memory.moved(rescued);
+                    metrics.rescued.add(u64::try_from(rescued).unwrap_or(u64::MAX));
+                    self.count(now_writing, heard.elapsed());
                     now_writing.iter().for_each(|step| log(step, revision));
                 }
-                outcome => return self.give_up_pass(outcome),
+                outcome => {
+                    let failed = self.tasks(now_writing);
+                    metrics.schedule_failed.add(failed.scheduled);
+                    metrics.unschedule_failed.add(failed.unscheduled);
+                    metrics.pass_took.observe(began.elapsed());
+                    return self.give_up_pass(outcome);
+                }
             }
             steps = rest;
         }
+        metrics.pass_took.observe(began.elapsed());
+    }
+
+    fn tasks(&self, steps: &[Step]) -> Tasks {
+        let mut tasks = Tasks::default();
+        for step in steps {
+            if let Step::Unit(decision) = step {
+                tasks.count(decision, self.cluster.schedule.contains_key(&decision.unit));
+            }
+        }
+        tasks
+    }
+
+    /// Takes note of what was written, so long after the change that it answers.
+    fn count(&self, written: &[Step], after: Duration) {
+        let (metrics, tasks) = (&self.engine.metrics, self.tasks(written));
+        metrics.scheduled.add(tasks.scheduled);
+        metrics.unscheduled.add(tasks.unscheduled);
+        metrics.unplaceable.add(tasks.unplaceable);
+        (0..tasks.scheduled).for_each(|_| metrics.placement_took.observe(after));
     }
 
     /// What was decided is void; the next pass decides again on what is true by then.
@@ -268,6 +320,7 @@ impl Leader<'_> {
                 self.awaited = Some((revision, Instant::now() + pause));
             }
             Err(error) => {
+                self.engine.metrics.passes_failed.add_one();
                 tracing::warn!(%error, "could not write a decision");
                 // No revision to wait for: only time brings the next look, or a change.
                 self.awaited = Some((Revision::MAX, Instant::now() + pause));
@@ -298,6 +351,31 @@ impl Leader<'_> {
             taken += 1;
         }
         (whole, taken)
+    }
+}
+
+/// Decisions in fleet's words (fleet-reference §9).
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tasks {
+    scheduled: u64,
+    unscheduled: u64,
+    unplaceable: u64,
+}
+
+impl Tasks {
+    /// A move is both: away from the one machine, on to the other.
+    fn count(&mut self, decision: &Decision, had_place: bool) {
+        match &decision.schedule {
+            Change::Set(_) => {
+                self.scheduled += 1;
+                self.unscheduled += u64::from(had_place);
+            }
+            Change::Clear => self.unscheduled += 1,
+            Change::Keep => {}
+        }
+        if matches!(&decision.verdict, Change::Set(verdict) if !verdict.passing) {
+            self.unplaceable += 1;
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub async fn main() -> io::Result<()> {
 async fn connect() -> SharedInit {
     loop {
         // The directory of unit files matters to who owns a name, which the guard never asks.
-        match Systemd::connect("/run/fleet/units").await {
+        match Systemd::connect("/run/fleet/units", Arc::default()).await {
             Ok(systemd) => return systemd,
             Err(error) => tracing::error!(%error, "could not reach systemd, trying again"),
         }

@@ -36,6 +36,8 @@ use self::error::init_error;
 use self::events::Tracker;
 use self::session::{Served, Session};
 use self::unlink::Unlinks;
+use crate::metrics::InitMetrics;
+
 use super::{Event, Init, InitError, Job, OwnJob, Owner, Status, no_install_info};
 
 /// dbus-daemon refuses more than 128 calls of one connection at a time, and PID 1 is no faster for more than a few.
@@ -66,15 +68,19 @@ struct Shared {
     files: Mutex<Echo>,
     reloads: Mutex<Echo>,
     reloading: tokio::sync::Mutex<()>,
+    metrics: Arc<InitMetrics>,
     unlinks: Unlinks,
 }
 
 impl Systemd {
-    /// Connects to systemd; fleet's unit files lie in `directory`.
+    /// Connects to systemd; fleet's unit files lie in `directory`. Calls are counted in `metrics`.
     ///
     /// # Errors
     /// [`InitError::Unreachable`] when there is no bus or no systemd on it. Once connected it connects again by itself.
-    pub async fn connect(directory: impl Into<PathBuf>) -> Result<Arc<Self>, InitError> {
+    pub async fn connect(
+        directory: impl Into<PathBuf>,
+        metrics: Arc<InitMetrics>,
+    ) -> Result<Arc<Self>, InitError> {
         let (events, untaken) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             directory: directory.into(),
@@ -85,6 +91,7 @@ impl Systemd {
             files: Mutex::default(),
             reloads: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
+            metrics,
             unlinks: Unlinks::default(),
         });
         let served = Served::connect(&shared)
@@ -166,7 +173,15 @@ impl Shared {
     ) -> Result<T, InitError> {
         // The semaphore is never closed.
         let _place = self.calls.acquire().await;
-        answer.await.map_err(|error| init_error(about, &error))
+        self.metrics.calls.add_one();
+        let answer = answer.await.map_err(|error| init_error(about, &error));
+        if answer
+            .as_ref()
+            .is_err_and(|e| !matches!(e, InitError::NoSuchUnit(_)))
+        {
+            self.metrics.failed.add_one();
+        }
+        answer
     }
 
     /// The same for a call that changes unit files, of which systemd tells everybody, us too.
@@ -239,7 +254,9 @@ impl Init for Systemd {
         // One at a time: of two, systemd would answer only the later.
         let _turn = shared.reloading.lock().await;
         lock(&shared.reloads).call();
+        let asked = tokio::time::Instant::now();
         let reloaded = shared.call("", session.manager.reload()).await;
+        shared.metrics.reloaded(asked.elapsed());
         if lock(&shared.reloads).answer(reloaded.is_ok()) {
             shared.send(Event::FilesChanged);
         }

@@ -317,6 +317,7 @@ impl Host {
             pulse: Pulse::default(),
         };
         let engine = Engine {
+            metrics: Arc::default(),
             registry,
             keys: keys.clone(),
             machine: self.id,

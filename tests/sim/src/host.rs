@@ -227,6 +227,7 @@ impl Host {
             local: Local::open(&run.join("units"), &run.join("records"))?,
         };
         let engine = Engine {
+            metrics: Arc::default(),
             pulse: Pulse::default(),
             registry: wire(Role::Engine),
             keys,

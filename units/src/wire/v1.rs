@@ -3,7 +3,7 @@
 //! Fields are plain text, not the checked types of this crate: a page must decode whatever the other side says, and
 //! the API answers a bad request in its own words.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::machine::Metadata;
 use crate::unit_file::UnitOption;
@@ -117,6 +117,46 @@ pub struct MachinePage {
     /// What to ask the next page with; empty on the last one.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_empty")]
     pub next_page_token: String,
+}
+
+/// One change of a machine's metadata, an item of the body of `PATCH /machines` (fleet-reference §5.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MetadataOp {
+    /// `add`, `replace` (which mean the same) or `remove`.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub op: String,
+    /// `/<machine id>/metadata/<key>`
+    #[serde(deserialize_with = "null_is_empty")]
+    pub path: String,
+    /// For `add` and `replace`. Read both as fleet took it, `{"value":"x"}`, and as its documentation had it, `"x"`;
+    /// written the way that fleet understands too.
+    #[serde(
+        skip_serializing_if = "String::is_empty",
+        serialize_with = "nested",
+        deserialize_with = "nested_or_plain"
+    )]
+    pub value: String,
+}
+
+fn nested<S: Serializer>(value: &str, json: S) -> Result<S::Ok, S::Error> {
+    json.collect_map([("value", value)])
+}
+
+fn nested_or_plain<'de, D: Deserializer<'de>>(json: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a value is \"x\" or {\"value\":\"x\"}")]
+    enum Value {
+        Plain(String),
+        Nested {
+            #[serde(default, deserialize_with = "null_is_empty")]
+            value: String,
+        },
+    }
+    Ok(match Option::deserialize(json)? {
+        Some(Value::Plain(value) | Value::Nested { value }) => value,
+        None => String::new(),
+    })
 }
 
 /// The body of an answer that is an error: `{"error":{"code":404,"message":"…"}}`.
@@ -263,5 +303,35 @@ mod tests {
             assert_eq!(from_value::<Unit>(json).unwrap(), unit);
         }
         assert!(from_value::<Unit>(json!({"name": 1})).is_err());
+    }
+
+    #[test]
+    fn a_metadata_value_is_read_in_both_forms() {
+        let value = |json| from_value::<MetadataOp>(json).map(|op| op.value);
+        for (json, expected) in [
+            (
+                json!({"op": "add", "path": "/m/metadata/k", "value": {"value": "x"}}),
+                "x",
+            ),
+            (json!({"op": "add", "path": "/m/metadata/k", "value": "x"}), "x"),
+            (json!({"op": "remove", "path": "/m/metadata/k"}), ""),
+            (
+                json!({"op": "remove", "path": "/m/metadata/k", "value": null}),
+                "",
+            ),
+            (json!({"op": "remove", "value": {}}), ""),
+        ] {
+            assert_eq!(value(json.clone()).unwrap(), expected, "{json}");
+        }
+        for json in [
+            json!({"value": 1}),
+            json!({"value": ["x"]}),
+            json!({"value": {"value": 1}}),
+        ] {
+            assert!(value(json.clone()).is_err(), "{json}");
+        }
+        let op = from_value::<MetadataOp>(json!({"op": "add", "path": "p", "value": "x"})).unwrap();
+        let written = json!({"op": "add", "path": "p", "value": {"value": "x"}});
+        assert_eq!(to_value(op).unwrap(), written);
     }
 }
