@@ -2,6 +2,8 @@
 
 mod guarded;
 mod lost;
+mod metadata;
+mod metrics;
 mod recovery;
 
 #[expect(

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use fleetd::agent::local::Local;
 use fleetd::agent::{Agent, Identity, LeaveRequest};
+use fleetd::api::Api;
 use fleetd::cluster::Cluster;
 use fleetd::engine::{Engine, Policy};
 use fleetd::guard::clock::Virtual;
 use fleetd::guard::{self, Guard};
 use fleetd::init::scripted::ScriptedInit;
+use fleetd::metrics::Metrics;
 use fleetd::registry::keys::Keys;
 use fleetd::registry::memory::{MemoryClient, MemoryRegistry};
 use fleetd::registry::trust::Trust;
@@ -48,6 +50,7 @@ pub(crate) struct Host {
 
 struct Daemon {
     trust: Arc<Trust>,
+    metrics: Metrics,
     stop: CancellationToken,
     leave: mpsc::Sender<LeaveRequest>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -242,6 +245,20 @@ impl World {
         std::fs::write(&file, record.to_string()).unwrap();
     }
 
+    /// What this machine's fleetd serves.
+    pub(crate) fn api(&self, machine: usize) -> axum::Router {
+        let host = &self.machines[machine];
+        let daemon = host.daemon.as_ref().unwrap();
+        let mut api = Api::new(
+            Arc::new(host.client.clone()),
+            self.keys.clone(),
+            daemon.trust.clone(),
+        );
+        api.machine = Some(host.id);
+        api.metrics = daemon.metrics.clone();
+        api.router()
+    }
+
     pub(crate) fn start(&mut self, machine: usize) {
         let keys = self.keys.clone();
         self.machines[machine].start(&keys);
@@ -289,6 +306,7 @@ impl Host {
         let (leave, requests) = mpsc::channel(1);
         let registry: fleetd::registry::SharedRegistry = Arc::new(self.client.clone());
         let trust = Arc::new(Trust::open(self.run.path()).unwrap());
+        let metrics = Metrics::default();
         let identity = Identity {
             id: self.id,
             boot_id: format!("boot-{}", self.boot),
@@ -317,7 +335,7 @@ impl Host {
             pulse: Pulse::default(),
         };
         let engine = Engine {
-            metrics: Arc::default(),
+            metrics: metrics.engine.clone(),
             registry,
             keys: keys.clone(),
             machine: self.id,
@@ -333,6 +351,7 @@ impl Host {
         let engine = tokio::spawn(engine.run(stop.clone()));
         self.daemon = Some(Daemon {
             trust,
+            metrics,
             stop,
             leave,
             tasks: vec![agent, engine],

@@ -15,7 +15,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use units::UnitName;
+use units::{MachineId, UnitName};
 
 use super::records;
 
@@ -37,21 +37,22 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
+fn encode(text: &str) -> String {
+    let keep = |b: u8| b.is_ascii_alphanumeric() || b".-_@:".contains(&b);
+    let each = text.bytes().map(|b| {
+        if keep(b) {
+            char::from(b).to_string()
+        } else {
+            format!("%{b:02X}")
+        }
+    });
+    each.collect()
+}
+
 /// Percent-encoded, now and then wrongly.
 fn escaped() -> impl Strategy<Value = String> {
-    let encode = |text: String| -> String {
-        let keep = |b: u8| b.is_ascii_alphanumeric() || b".-_@:".contains(&b);
-        let each = text.bytes().map(|b| {
-            if keep(b) {
-                char::from(b).to_string()
-            } else {
-                format!("%{b:02X}")
-            }
-        });
-        each.collect()
-    };
     prop_oneof![
-        8 => name().prop_map(encode),
+        8 => name().prop_map(|name| encode(&name)),
         1 => "[a-z]{0,4}(%[0-9A-Fa-f]{2}){1,4}\\.service",
         1 => "[a-z%]{0,6}",
     ]
@@ -87,7 +88,8 @@ fn uri() -> impl Strategy<Value = String> {
         6 => escaped().prop_map(|n| format!("/units/{n}")),
         1 => escaped().prop_map(|n| format!("/units/{n}/runs")),
         1 => escaped().prop_map(|n| format!("/state/{n}")),
-        2 => prop::sample::select(vec!["/units", "/state", "/machines", "/leader", "/events", "/recovery", ""])
+        1 => (machine(), key()).prop_map(|(m, k)| format!("/machines/{m}/metadata/{k}")),
+        2 => prop::sample::select(vec!["/units", "/state", "/machines", "/leader", "/events", "/recovery", "/discovery", ""])
             .prop_map(str::to_owned),
         1 => "/[a-z%/.]{0,12}",
     ];
@@ -125,6 +127,74 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         }),
         1 => vec(any::<u8>(), 0..64),
         1 => Just(b"[".repeat(5_000)),
+    ]
+}
+
+/// Machine ids, most of them such.
+fn machine() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => prop::sample::select(vec!["1".repeat(32), "2".repeat(32), "3".repeat(32)]),
+        1 => "[0-9a-f]{8}|[0-9A-F]{32}",
+        1 => "[a-z%0-9]{0,12}",
+    ]
+}
+
+fn key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[A-Za-z0-9_.-]{1,4}",
+        1 => prop::sample::select(vec![".", "..", "-", "metadata"]).prop_map(str::to_owned),
+        1 => "[a-z%/ ]{0,6}",
+    ]
+}
+
+/// Bodies for `PATCH /machines`.
+fn patch() -> impl Strategy<Value = Vec<u8>> {
+    use serde_json::{Value, json};
+    let op = prop_oneof![
+        8 => prop::sample::select(vec!["add", "replace", "remove"]).prop_map(str::to_owned),
+        1 => "[a-zA-Z]{0,7}",
+    ];
+    let path = prop_oneof![
+        8 => (machine(), key()).prop_map(|(m, k)| format!("/{m}/metadata/{k}")),
+        1 => "(?s).{0,12}",
+        1 => "/{0,2}[a-z0-9]{0,4}/{0,2}metadata/{0,2}[a-z]{0,4}",
+    ];
+    let text = prop_oneof![4 => "[a-z0-9=,]{0,8}", 1 => "(?s).{0,8}", 1 => Just("v".repeat(70_000))];
+    let value = prop_oneof![
+        4 => text.clone().prop_map(Value::from),
+        4 => text.prop_map(|text| json!({"value": text})),
+        1 => prop::sample::select(vec![json!(null), json!(1), json!([]), json!({}), json!({"value": {}}), json!({"v": "x"})]),
+    ];
+    let item =
+        (op, path, value).prop_map(|(op, path, value)| json!({"op": op, "path": path, "value": value}));
+    let items = vec(item, 0..5).prop_map(Value::from).boxed();
+    prop_oneof![
+        8 => items.clone().prop_map(|items| items.to_string().into_bytes()),
+        2 => (items, any::<prop::sample::Index>(), vec(any::<u8>(), 0..4)).prop_map(|(items, at, bytes)| {
+            let mut text = items.to_string().into_bytes();
+            let at = at.index(text.len());
+            let end = (at + 3).min(text.len());
+            text.splice(at..end, bytes);
+            text
+        }),
+        1 => vec(any::<u8>(), 0..64),
+        1 => Just(b"[".repeat(5_000)),
+    ]
+}
+
+/// Tokens for pages of two entries: some good, some nearly, some not at all.
+fn token() -> impl Strategy<Value = String> {
+    let encoded = |limit: u16, page: u16| {
+        use base64::Engine as _;
+        let bytes = [limit.to_le_bytes(), page.to_le_bytes()].concat();
+        base64::engine::general_purpose::URL_SAFE.encode(bytes)
+    };
+    prop_oneof![
+        4 => any::<u16>().prop_map(move |page| encoded(2, page)),
+        2 => (any::<u16>(), any::<u16>()).prop_map(move |(limit, page)| encoded(limit, page)),
+        2 => "[A-Za-z0-9_-]{5,7}={0,3}",
+        1 => "[A-Za-z0-9+/=_%&-]{0,40}",
+        1 => vec(any::<u8>(), 0..8).prop_map(|bytes| bytes.iter().map(|b| format!("%{b:02X}")).collect()),
     ]
 }
 
@@ -244,6 +314,10 @@ async fn answered(found: &[(String, Vec<u8>)], asks: &[Ask]) {
             Some(Key::Unit(name)) => name,
             Some(Key::Content(_)) => continue,
             _ if found.iter().any(|(key, _)| *key == kv.key) => continue,
+            Some(Key::Machine(machine)) => {
+                undone(&server, &machine).await;
+                continue;
+            }
             other => panic!("{} was stored: {other:?}", kv.key),
         };
         let path = format!("/fleet/v1/units/{}", name.as_str().replace('\\', "%5C"));
@@ -277,6 +351,31 @@ async fn answered(found: &[(String, Vec<u8>)], asks: &[Ask]) {
     }
 }
 
+/// What was laid over a machine's metadata is shown, and can be taken off again.
+async fn undone(server: &Server, machine: &MachineId) {
+    let (status, body) = server.plain("GET", "/fleet/v2/machines".to_owned()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        String::from_utf8_lossy(&body).contains(machine.as_str()),
+        "{machine} is not listed"
+    );
+    let path = format!("/fleet/v2/machines/{machine}/metadata");
+    let (status, body) = server.plain("GET", path.clone()).await;
+    assert_eq!(status, StatusCode::OK, "{machine}");
+    let shown: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let overrides = shown["overrides"].as_object().unwrap();
+    assert!(!overrides.is_empty(), "{machine} was stored for nothing");
+    for key in overrides.keys() {
+        let dropped = server.plain("DELETE", format!("{path}/{key}")).await;
+        assert_eq!(dropped.0, StatusCode::NO_CONTENT, "{machine} {key}");
+    }
+    assert_eq!(
+        server.plain("GET", path).await.0,
+        StatusCode::NOT_FOUND,
+        "{machine} is left"
+    );
+}
+
 fn in_virtual_time(work: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -293,6 +392,58 @@ proptest! {
         asks in vec(ask(), 1..8),
     ) {
         in_virtual_time(answered(&found, &asks));
+    }
+}
+
+proptest! {
+    /// One kind of input at a time, so that each is met as often as it takes.
+    #[test]
+    fn any_body_of_a_unit_is_answered_properly(bodies in vec((name(), body()), 1..4)) {
+        let put = |(name, body): (String, Vec<u8>)| Ask {
+            method: "PUT".to_owned(),
+            uri: format!("/fleet/v1/units/{}", encode(&name)),
+            headers: vec![("content-type", b"application/json".to_vec())],
+            body,
+        };
+        in_virtual_time(answered(&[], &bodies.into_iter().map(put).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn any_patch_of_metadata_is_answered_properly(
+        found in vec((records::key(), records::value()), 0..3),
+        bodies in vec(patch(), 1..4),
+    ) {
+        let patch = |body| Ask {
+            method: "PATCH".to_owned(),
+            body,
+            ..get("/fleet/v1/machines")
+        };
+        in_virtual_time(answered(&found, &bodies.into_iter().map(patch).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn any_page_token_is_answered_properly(
+        units in 0..6_u8,
+        tokens in vec(("units|state|machines", token()), 1..4),
+    ) {
+        let put = |n| Ask {
+            method: "PUT".to_owned(),
+            headers: vec![("content-type", b"application/json".to_vec())],
+            body: br#"{"options":[{"section":"Service","name":"ExecStart","value":"/bin/true"}]}"#.to_vec(),
+            ..get(&format!("/fleet/v1/units/u{n}.service"))
+        };
+        let page = |(what, token): (String, String)| get(&format!("/fleet/v1/{what}?nextPageToken={token}"));
+        let asks: Vec<Ask> = (0..units).map(put).chain(tokens.into_iter().map(page)).collect();
+        in_virtual_time(answered(&[], &asks));
+    }
+
+    #[test]
+    fn any_path_is_answered_properly(asks in vec((prop::sample::select(vec!["GET", "HEAD", "PUT", "DELETE", "PATCH"]), uri()), 1..4)) {
+        let ask = |(method, uri): (&str, String)| Ask {
+            method: method.to_owned(),
+            ..get(&uri)
+        };
+        in_virtual_time(answered(&[], &asks.into_iter().map(ask).collect::<Vec<_>>()));
     }
 }
 

@@ -26,10 +26,6 @@ struct Events {
     read: String,
 }
 
-#[expect(
-    clippy::unwrap_used,
-    reason = "the stage of a test: what is not as expected ends it"
-)]
 impl Server {
     fn new() -> Self {
         let run = tempfile::tempdir().unwrap();
@@ -77,10 +73,6 @@ impl Server {
     }
 }
 
-#[expect(
-    clippy::unwrap_used,
-    reason = "the stage of a test: what is not as expected ends it"
-)]
 impl Events {
     /// The `id:`s up to and with this one. Pings do not count.
     async fn up_to(&mut self, revision: i64) -> Vec<i64> {

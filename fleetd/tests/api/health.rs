@@ -1,0 +1,79 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use super::stage::{Stage, id};
+
+#[tokio::test(start_paused = true)]
+async fn alive_is_who_answers_whatever_becomes_of_etcd() {
+    let stage = Stage::new();
+    stage.link.cut();
+    assert_eq!(stage.ask("GET /livez").await, "200 ok");
+    assert_eq!(
+        stage.ask("GET /livez?verbose").await,
+        "200 [+]loops ok\nlivez check passed"
+    );
+    assert_eq!(stage.send("HEAD", "/livez", &[], "").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_is_who_is_registered_trusts_the_registry_and_has_an_etcd_that_answers() {
+    let stage = Stage::with(|api| api.machine = Some(id(1)));
+    let failed = "503 [-]registered failed: this machine has not joined the cluster\nreadyz check failed";
+    assert_eq!(stage.ask("GET /readyz").await, failed);
+
+    stage.machine(1, "").await;
+    assert_eq!(stage.ask("GET /readyz").await, "200 ok");
+    let verbose =
+        "200 [+]loops ok\n[+]etcd ok\n[+]registry-trusted ok\n[+]registered ok\nreadyz check passed";
+    for query in ["verbose", "verbose=true", "x=1&verbose"] {
+        assert_eq!(
+            stage.ask(&format!("GET /readyz?{query}")).await,
+            verbose,
+            "{query}"
+        );
+    }
+
+    stage.link.cut();
+    let answer = stage.send("GET", "/readyz", &[], "").await;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.body.starts_with("[-]etcd failed: etcd is not available: "),
+        "{}",
+        answer.body
+    );
+    assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+    stage.link.mend();
+    stage.link.hang();
+    let answer = stage.ask("GET /readyz?verbose").await;
+    assert!(answer.contains("[+]loops ok\n[-]etcd failed: "), "{answer}");
+    stage.link.mend();
+    assert_eq!(stage.ask("GET /readyz").await, "200 ok");
+
+    let mut known = stage.trust.known();
+    known.revision = 1000;
+    stage.trust.believe(&known, 1, None).unwrap_err();
+    let answer = stage.ask("GET /readyz").await;
+    let expected = "503 [-]registry-trusted failed: the registry went back from revision 1000 to 1: ";
+    assert!(answer.starts_with(expected), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_told_without_etcd() {
+    let stage = Stage::new();
+    stage.link.cut();
+    let answer = stage.send("GET", "/metrics", &[], "").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.headers["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    assert!(answer.headers["server"].starts_with("fleetd/"));
+    for line in ["fleet_engine_leader 0", "fleet_engine_reconcile_count_total 0"] {
+        assert!(answer.body.lines().any(|l| l == line), "{line}");
+    }
+    // What only a leader knows.
+    assert!(!answer.body.contains("fleet_units"), "{}", answer.body);
+    let only_get = r#"405 {"error":{"code":405,"message":"only GET supported against this resource"}}"#;
+    for path in ["/metrics", "/livez", "/readyz"] {
+        assert_eq!(stage.ask(&format!("POST {path}")).await, only_get);
+    }
+}

@@ -1,0 +1,12 @@
+//! The API over the registry in memory, request by request.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test: what is not as expected ends it"
+)]
+
+mod events;
+mod health;
+mod stage;
+mod v1;
