@@ -1,9 +1,9 @@
 //! Serves the API of a cluster of three machines that is all in this one process: production agents and engines over
 //! the store in memory and the scripted systemd. For trying clients of the API, with nothing to install:
 //!
-//!     cargo run -p fleetd --example api -- 127.0.0.1:49153
+//!     cargo run -p fleetd --example api -- 127.0.0.1:49153       # or the path of a unix socket
 //!
-//! Prints the address once it answers, and runs until it is interrupted.
+//! Says where it listens once it answers, and runs until it is interrupted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,8 +36,11 @@ async fn main() -> anyhow::Result<()> {
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:0".to_owned());
-    let listener = TcpListener::bind(&address).await.with_context(|| address)?;
-    let address = listener.local_addr()?;
+    let listener = match address.starts_with('/') {
+        true => listen::unix(Path::new(&address))?,
+        false => listen::Listener::Tcp(TcpListener::bind(&address).await.with_context(|| address)?, None),
+    };
+    let address = listener.name();
     let (store, disks) = (MemoryRegistry::new(), tempfile::tempdir()?);
     let stop = CancellationToken::new();
     let mut routers = Vec::new();
@@ -46,9 +49,8 @@ async fn main() -> anyhow::Result<()> {
         routers.push(machine(n, &store, &disk, &stop)?);
     }
     let router = routers.swap_remove(0);
-    let server =
-        tokio::spawn(listen::Listener::Tcp(listener, None).serve(router, Pulse::default(), stop.clone()));
-    println!("http://{address}");
+    let server = tokio::spawn(listener.serve(router, Pulse::default(), stop.clone()));
+    println!("{address}");
     tokio::signal::ctrl_c().await?;
     stop.cancel();
     Ok(server.await?)
@@ -96,7 +98,7 @@ fn machine(
         machine: id,
         trust,
         policy: Policy::default(),
-        metrics: metrics.engine.clone(),
+        metrics: metrics.engine,
         pulse: Pulse::default(),
     };
     let told = stop.clone();

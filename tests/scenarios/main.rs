@@ -4,6 +4,7 @@
 //! is counted as ignored, with the reason. They run one after the other: one host, one cluster at a time.
 
 mod alone;
+mod api;
 mod containers;
 mod errors;
 mod faults;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         unit::scenarios(),
         placement::scenarios(),
         errors::scenarios(),
+        api::scenarios(),
         job::scenarios(),
         keeps::scenarios(),
         leaving::scenarios(),

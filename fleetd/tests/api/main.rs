@@ -1,10 +1,6 @@
 //! The API over the registry in memory, request by request.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test: what is not as expected ends it"
-)]
+#![expect(clippy::unwrap_used, reason = "a test: what is not as expected ends it")]
 
 mod events;
 mod health;

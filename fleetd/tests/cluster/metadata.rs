@@ -1,39 +1,21 @@
 //! Metadata that is laid over a machine's own: whoever matches on it follows, and nobody loses it.
 
-use axum::body::{Body, to_bytes};
-use axum::http::Request;
-use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
-
 use super::world::World;
 
 const HERE: &str = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nMachineMetadata=zone=a\n";
 const EVERYWHERE: &str =
     "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nGlobal=true\nMachineMetadata=zone=a\n";
 
-/// A request to the API of machine 0: status and body.
-async fn ask(world: &World, method: &str, path: &str, body: &str) -> (u16, String) {
-    let router = TowerToHyperService::new(world.api(0));
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .body(Body::from(body.to_owned()));
-    let answer = router.call(request.unwrap()).await.unwrap();
-    let status = answer.status().as_u16();
-    let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-    (status, String::from_utf8(body.to_vec()).unwrap())
-}
-
 async fn patch(world: &World, ops: &[(&str, usize, &str)]) {
-    let ops: Vec<_> = ops
+    let ops: Vec<serde_json::Value> = ops
         .iter()
         .map(|(op, machine, value)| {
             let path = format!("/{}/metadata/zone", world.machines[*machine].id);
             serde_json::json!({"op": op, "path": path, "value": value})
         })
         .collect();
-    let body = serde_json::to_string(&ops).unwrap();
-    let (status, answer) = ask(world, "PATCH", "/fleet/v1/machines", &body).await;
+    let body = serde_json::Value::from(ops).to_string();
+    let (status, answer) = world.ask(0, "PATCH", "/fleet/v1/machines", &body).await;
     assert_eq!((status, answer.as_str()), (204, ""));
     world.settle().await;
 }
@@ -70,7 +52,7 @@ async fn units_follow_the_metadata_they_asked_for() {
     runs(&world, &[2], &[2]);
     // What is dropped lets the configuration show again.
     let path = format!("/fleet/v2/machines/{}/metadata/zone", world.machines[0].id);
-    assert_eq!(ask(&world, "DELETE", &path, "").await.0, 204);
+    assert_eq!(world.ask(0, "DELETE", &path, "").await.0, 204);
     world.settle().await;
     runs(&world, &[2], &[0, 2]);
     patch(&world, &[("add", 1, "a")]).await;
@@ -88,7 +70,7 @@ async fn an_override_outlives_restarts_reboots_and_a_leave() {
     patch(&world, &[("add", 2, "a"), ("remove", 0, "")]).await;
     runs(&world, &[2], &[2]);
     let shown = async |world: &World| {
-        let (_, body) = ask(world, "GET", "/fleet/v1/machines", "").await;
+        let (_, body) = world.ask(0, "GET", "/fleet/v1/machines", "").await;
         let page: serde_json::Value = serde_json::from_str(&body).unwrap();
         let zone = |m: &serde_json::Value| m["metadata"]["zone"].as_str().unwrap_or("-").to_owned();
         let zones: Vec<String> = page["machines"].as_array().unwrap().iter().map(zone).collect();
@@ -122,7 +104,7 @@ async fn a_machine_that_is_not_there_yet_may_be_given_metadata_and_is_not_missed
     let mut world = World::new(2).await;
     let coming = units::MachineId::parse(&format!("{:032x}", 3)).unwrap();
     let body = format!(r#"[{{"op":"add","path":"/{coming}/metadata/zone","value":{{"value":"a"}}}}]"#);
-    assert_eq!(ask(&world, "PATCH", "/fleet/v1/machines", &body).await.0, 204);
+    assert_eq!(world.ask(0, "PATCH", "/fleet/v1/machines", &body).await.0, 204);
     world.launch("here.service", HERE).await;
     world.settle().await;
     assert_eq!(world.active_on("here.service"), [0_usize; 0]);

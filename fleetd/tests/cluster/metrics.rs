@@ -1,9 +1,5 @@
 //! What the engines count, as `/metrics` of each machine tells it.
 
-use axum::body::{Body, to_bytes};
-use axum::http::Request;
-use hyper::service::Service;
-use hyper_util::service::TowerToHyperService;
 use units::DesiredState;
 
 use super::world::World;
@@ -11,15 +7,11 @@ use super::{ALONE, PLAIN};
 
 /// A sample of machine `n`; `None` where that does not tell it.
 async fn sample(world: &World, n: usize, name: &str) -> Option<f64> {
-    let router = TowerToHyperService::new(world.api(n));
-    let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let answer = router.call(request).await.unwrap();
-    let text = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-    let text = String::from_utf8(text.to_vec()).unwrap();
+    let (_, text) = world.ask(n, "GET", "/metrics", "").await;
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(&format!("{name} ")).map(str::to_owned));
-    line.map(|value| value.parse().unwrap())
+    line.and_then(|value| value.parse().ok())
 }
 
 async fn leaders(world: &World) -> Vec<usize> {

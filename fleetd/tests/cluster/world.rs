@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
 use fleetd::agent::local::Local;
 use fleetd::agent::{Agent, Identity, LeaveRequest};
 use fleetd::api::Api;
@@ -19,6 +21,8 @@ use fleetd::registry::memory::{MemoryClient, MemoryRegistry};
 use fleetd::registry::trust::Trust;
 use fleetd::registry::{Commit, Registry, Select, Snapshot, Txn, encode};
 use fleetd::watchdog::Pulse;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -245,8 +249,18 @@ impl World {
         std::fs::write(&file, record.to_string()).unwrap();
     }
 
-    /// What this machine's fleetd serves.
-    pub(crate) fn api(&self, machine: usize) -> axum::Router {
+    /// Asks the API of a machine; status and body.
+    pub(crate) async fn ask(&self, machine: usize, method: &str, path: &str, body: &str) -> (u16, String) {
+        let router = TowerToHyperService::new(self.api(machine));
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let answer = router.call(request).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn api(&self, machine: usize) -> axum::Router {
         let host = &self.machines[machine];
         let daemon = host.daemon.as_ref().unwrap();
         let mut api = Api::new(
