@@ -1,6 +1,8 @@
 //! Metadata that is laid over a machine's own: whoever matches on it follows, and nobody loses it.
 
-use super::world::World;
+use std::time::Duration;
+
+use super::world::{World, send};
 
 const HERE: &str = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nMachineMetadata=zone=a\n";
 const EVERYWHERE: &str =
@@ -96,6 +98,33 @@ async fn an_override_outlives_restarts_reboots_and_a_leave() {
     world.settle().await;
     assert_eq!(shown(&world).await, "- b a");
     runs(&world, &[2], &[2]);
+}
+
+/// Leaving reads the machine's record and writes it: what the API acknowledged in between is there afterwards.
+#[tokio::test(start_paused = true)]
+async fn no_override_is_lost_to_a_machine_that_leaves_at_that_moment() {
+    let mut world = world().await;
+    // Between its reading and its writing lie 200 ms.
+    world.machines[1]
+        .client
+        .delay(Duration::from_millis(200), Duration::ZERO);
+    let (api, id) = (world.api(0), world.machines[1].id);
+    let others = tokio::spawn(async move {
+        for n in 0..8 {
+            let body = format!(r#"[{{"op":"add","path":"/{id}/metadata/k{n}","value":"x"}}]"#);
+            assert_eq!(
+                send(api.clone(), "PATCH", "/fleet/v1/machines", &body).await.0,
+                204
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    assert!(world.leave(1).await);
+    others.await.unwrap();
+    let cluster = world.cluster().await;
+    assert!(cluster.machines[&id].has_left());
+    let record = &cluster.machines[&id].record.as_ref().unwrap().value;
+    assert_eq!(record.overrides.len(), 8, "{:?}", record.overrides);
 }
 
 /// fleet allows it, and it is the way to have a machine come in with the right metadata.

@@ -60,6 +60,17 @@ struct Daemon {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+/// A request to a router; status and body.
+pub(crate) async fn send(router: axum::Router, method: &str, path: &str, body: &str) -> (u16, String) {
+    let router = TowerToHyperService::new(router);
+    let request = Request::builder().method(method).uri(path);
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    let answer = router.call(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
 pub(crate) fn name(text: &str) -> UnitName {
     UnitName::parse(text).unwrap()
 }
@@ -251,16 +262,11 @@ impl World {
 
     /// Asks the API of a machine; status and body.
     pub(crate) async fn ask(&self, machine: usize, method: &str, path: &str, body: &str) -> (u16, String) {
-        let router = TowerToHyperService::new(self.api(machine));
-        let request = Request::builder().method(method).uri(path);
-        let request = request.body(Body::from(body.to_owned())).unwrap();
-        let answer = router.call(request).await.unwrap();
-        let status = answer.status().as_u16();
-        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        send(self.api(machine), method, path, body).await
     }
 
-    fn api(&self, machine: usize) -> axum::Router {
+    /// What its fleetd serves; on as long as this is held.
+    pub(crate) fn api(&self, machine: usize) -> axum::Router {
         let host = &self.machines[machine];
         let daemon = host.daemon.as_ref().unwrap();
         let mut api = Api::new(
