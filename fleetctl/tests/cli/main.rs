@@ -10,6 +10,7 @@ mod list;
 mod on_this_machine;
 mod outcome;
 mod recover;
+mod reference;
 mod say;
 mod start;
 mod submit;
