@@ -33,6 +33,7 @@ use crate::api::Api;
 use crate::cli::{Command, Invocation, Wait};
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
+use crate::text;
 use crate::wait::Patience;
 
 /// One *attempt* of `--block-attempts`.
@@ -101,7 +102,7 @@ fn named(arguments: &[String]) -> Result<Vec<Named>, Error> {
     for argument in arguments {
         let unit = UnitName::from_argument(argument).map_err(|error| Error::Failed {
             what: "Error",
-            message: format!("{argument}: {error}"),
+            message: format!("{}: {error}", text::one_line(argument)),
         })?;
         if seen.insert(unit.clone()) {
             all.push(Named {

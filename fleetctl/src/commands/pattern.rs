@@ -8,6 +8,7 @@ use units::glob::Glob;
 
 use super::Context;
 use crate::error::{Error, ExitStatus};
+use crate::text;
 
 /// Which units are meant; all of them, if nothing is said.
 #[derive(Debug)]
@@ -39,7 +40,8 @@ impl Patterns {
 
 impl Pattern {
     fn parse(argument: &str) -> Result<Self, Error> {
-        let wrong = |error: &dyn std::fmt::Display| Error::Usage(format!("{argument}: {error}"));
+        let wrong =
+            |error: &dyn std::fmt::Display| Error::Usage(format!("{}: {error}", text::one_line(argument)));
         match argument.contains(['*', '?', '[']) {
             true => Glob::parse(argument)
                 .map(Self::Glob)

@@ -198,7 +198,14 @@ impl Fleetd {
 
     /// fleetctl with these words, where the fake is.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fleetctl"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_fleetctl"));
+        command.args(words);
+        command
+    }
+
+    /// A program with what fleetctl needs to find the fake.
+    pub(crate) fn program(&self, path: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(path);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLEETCTL_")) {
             command.env_remove(name);
         }
@@ -209,8 +216,7 @@ impl Fleetd {
             .env(
                 "FLEETCTL_ENDPOINT",
                 format!("unix://{}/sock", self.dir.path().display()),
-            )
-            .args(words);
+            );
         command
     }
 
@@ -289,11 +295,16 @@ impl Shared {
 
     /// Whether another request can follow.
     fn answer(&self, request: &str, mut stream: &UnixStream) -> std::io::Result<bool> {
-        let reply = match self.replies.lock().unwrap().get_mut(request) {
+        let mut all = self.replies.lock().unwrap();
+        // What is scripted for no query stands for any other.
+        let path = request.split_once('?').map_or(request, |(path, _)| path);
+        let key = if all.contains_key(request) { request } else { path };
+        let reply = match all.get_mut(key) {
             Some(replies) if replies.len() > 1 => replies.remove(0),
             Some(replies) => replies[0].clone(),
             None => error(404, ""),
         };
+        drop(all);
         match reply {
             Reply::Json(status, revision, body) => {
                 let revision = revision.map_or_else(String::new, |r| format!("X-Fleet-Revision: {r}\r\n"));
