@@ -134,26 +134,52 @@ struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make units known to the cluster without starting them
+    ///
+    /// A new unit is stored with its content, and placed nowhere. The content of an instance (web@1) that has no file of
+    /// its own is that of its template (web@.service): the cluster's, else the one beside the file that is named. With
+    /// --replace what lies here goes first, and a unit that is loaded or started already is left as it is.
     Submit(Bring),
     /// Place units on machines and load them into systemd there, without starting them
+    ///
+    /// Units that the cluster does not have are submitted first. Of a unit that runs it stops the processes. Waits until
+    /// the unit is loaded; if no machine fits, says why at once, and leaves it to be loaded when one does.
     Load(BringAndWait),
     /// Place units on machines and start them
+    ///
+    /// Units that the cluster does not have are submitted first; one that has failed or finished is started once more.
+    /// Waits until the unit is active, or has finished well; if no machine fits, says why at once, and leaves it to be
+    /// started when one does. Global units are not waited for. With --replace, new content is run where the unit is.
     Start(BringAndWait),
     /// Start units once more where they are
+    ///
+    /// What runs is stopped first. Global units are restarted on every machine, and not waited for. A unit that is
+    /// neither loaded nor started cannot be restarted.
     Restart(KnownUnits),
     /// Stop units, and leave them loaded where they are
+    ///
+    /// A unit that waits for a machine can be stopped as well. Names only: a pattern which the shell left as it was
+    /// would stop more than was meant.
     Stop(KnownUnits),
     /// Stop units and take them off their machines
+    ///
+    /// The cluster keeps their content: `fleetctl start NAME` brings them back, perhaps on another machine.
     Unload(KnownUnits),
     /// Stop units, take them off their machines and forget them
+    ///
+    /// Waits until no machine has the unit any more. Names that the cluster does not know are skipped.
     Destroy(KnownUnits),
     /// Print the content of a unit
+    ///
+    /// As the cluster keeps it, in fleet's canonical form: without comments and empty lines, sections in order.
     Cat {
         /// The unit
         #[arg(value_name = "UNIT")]
         units: Vec<String>,
     },
     /// Show where units are, why, and what systemd says of them
+    ///
+    /// Of a unit without a place: for each machine why not. On the machine a unit runs on, also what `systemctl status`
+    /// says there, whose exit code it then has; elsewhere 0 if the unit is active, and 3 if not.
     Status {
         /// The units: names, or patterns such as 'web@*', in quotes
         #[arg(value_name = "UNIT")]

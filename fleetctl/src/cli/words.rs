@@ -40,18 +40,18 @@ pub(super) fn arrange(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
         return plain_booleans(command, before);
     };
     let name = in_full(command, name);
-    let global = flags(command);
+    let (global, all) = (flags(command), all_flags(command));
     let (mut line, mut own) = (Vec::new(), Vec::new());
     let mut words = before.into_iter();
     line.extend(words.next());
     while let Some(word) = words.next() {
-        let flag = flag(&word);
-        let known = flag
-            .as_ref()
-            .and_then(|flag| all_flags(command).get(flag).copied());
-        let is_own = known.is_some() && !flag.is_some_and(|flag| global.contains_key(&flag));
-        let to = if is_own { &mut own } else { &mut line };
-        let takes_next = known == Some(true) && !is_joined(&word);
+        let flag = flag(&word).unwrap_or_default();
+        let known = all.get(&flag);
+        let takes_next = known == Some(&true) && !is_joined(&word);
+        let to = match known.is_some() && !global.contains_key(&flag) {
+            true => &mut own,
+            false => &mut line,
+        };
         to.push(word);
         if takes_next {
             to.extend(words.next());

@@ -30,9 +30,7 @@ fn candidates(fleet: &Fleetd, words: &[&str]) -> String {
         "{words:?}: {output:?}"
     );
     let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text
-        .lines()
-        .map(|line| line.split_once('\t').expect("a tab in each line"));
+    let lines = text.lines().map(|line| line.split_once('\t').unwrap());
     lines.map(|(word, _)| word).collect::<Vec<_>>().join(" ")
 }
 
@@ -100,7 +98,7 @@ fn without_an_api() {
     for fleet in fleets {
         let begun = Instant::now();
         assert_eq!(candidates(&fleet, &["stop", ""]), "");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     }
     for wrong in [
         &["__complete"][..],

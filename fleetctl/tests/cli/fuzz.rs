@@ -12,7 +12,7 @@ use super::fake::Part::Close;
 use super::fake::{Fleetd, Reply, json};
 use super::say::{WEB, current};
 
-const CASES: u32 = 800;
+const CASES: u32 = 300;
 
 const VERBS: &[&str] = &[
     "submit",

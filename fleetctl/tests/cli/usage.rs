@@ -79,6 +79,13 @@ fn help() {
     USAGE:
         fleetctl start [OPTIONS] [UNIT]...
 
+    DESCRIPTION:
+        Units that the cluster does not have are submitted first; one that has
+        failed or finished is started once more. Waits until the unit is active, or
+        has finished well; if no machine fits, says why at once, and leaves it to
+        be started when one does. Global units are not waited for. With --replace,
+        new content is run where the unit is.
+
     ARGUMENTS:
       [UNIT]...  Unit files, or names of units or of instances of a template
 

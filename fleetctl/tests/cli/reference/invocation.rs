@@ -121,7 +121,14 @@ fn help_has_fleets_layout() {
         "GLOBAL OPTIONS:",
         "Exit codes:",
     ];
-    let of_start = ["NAME:", "USAGE:", "ARGUMENTS:", "OPTIONS:", "GLOBAL OPTIONS:"];
+    let of_start = [
+        "NAME:",
+        "USAGE:",
+        "DESCRIPTION:",
+        "ARGUMENTS:",
+        "OPTIONS:",
+        "GLOBAL OPTIONS:",
+    ];
     let of_recover = ["NAME:", "USAGE:", "DESCRIPTION:", "OPTIONS:", "GLOBAL OPTIONS:"];
     for (lines, expected) in [
         (

@@ -220,6 +220,12 @@ const ROWS: &[Row] = &[
         "",
     ),
     (
+        "list-machines 12 --no-legend beef --fields=ip",
+        0,
+        "10.0.0.1\n-\n",
+        "",
+    ),
+    (
         "list-machines --no-legend --fields=machine b",
         0,
         "beef0002...\n",

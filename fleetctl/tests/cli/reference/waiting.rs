@@ -100,7 +100,7 @@ fn attempts() {
         let mut said = fleet.said(&line, &[]);
         let took = begun.elapsed();
         assert!(
-            took >= Duration::from_secs(2) && took < Duration::from_secs(8),
+            took >= Duration::from_secs(2) && took < Duration::from_secs(20),
             "{took:?}"
         );
         let waits = format!("web.service waits for 1234abcd.../10.0.0.1 to {todo} it\n");
