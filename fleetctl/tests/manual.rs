@@ -102,17 +102,9 @@ fn pages() -> BTreeMap<PathBuf, String> {
         let command = command.clone().bin_name(format!("{program} {name}"));
         add("fleetd", section, &format!("{program}-{name}"), command, more);
     }
-    let commands = fleetd
-        .get_subcommands()
-        .map(Command::get_name)
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
-    let fleetd = commands
-        .iter()
-        .filter(|name| BY_FLEETD.contains(&name.as_str()))
-        .fold(fleetd.clone(), |all, name| {
-            all.mut_subcommand(name, |command| command.hide(true))
-        });
+    let fleetd = BY_FLEETD.into_iter().fold(fleetd, |all, name| {
+        all.mut_subcommand(name, |command| command.hide(true))
+    });
     let more = More {
         sections: Vec::new(),
         see_also: [
@@ -191,7 +183,7 @@ fn page(name: &str, section: &str, command: Command, more: More) -> String {
 /// What stands between backticks in the text of a line, set in bold.
 fn quotes(line: &str) -> String {
     let parts: Vec<&str> = line.split('`').collect();
-    if line.starts_with('.') || parts.len() % 2 == 0 {
+    if line.starts_with('.') || parts.len().is_multiple_of(2) {
         return line.to_owned();
     }
     let font = |index| {
