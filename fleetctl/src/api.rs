@@ -72,6 +72,23 @@ impl Api {
         .await
     }
 
+    /// The names of all units, in order.
+    pub async fn unit_names(&self) -> Result<Vec<UnitName>, ApiError> {
+        #[derive(Deserialize)]
+        struct Units {
+            #[serde(default)]
+            units: Vec<Named>,
+        }
+        #[derive(Deserialize)]
+        struct Named {
+            name: UnitName,
+        }
+        let answer: Units = self.get("/fleet/v2/units").await?;
+        let mut names: Vec<UnitName> = answer.units.into_iter().map(|unit| unit.name).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// What systemd says of every unit, by unit and machine.
     pub async fn states(&self) -> Result<Vec<UnitState>, ApiError> {
         self.pages("/fleet/v1/state", |page: UnitStatePage| {

@@ -1,19 +1,22 @@
 //! The command line: what can be said, and what it means.
 
+mod help;
 mod settings;
 mod unsupported;
 mod usage;
+mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
 
 pub use settings::Settings;
+pub(crate) use words::spell_out;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -34,6 +37,8 @@ A command may be shortened as long as it stays unique: list-m for list-machines.
     after_help = EXIT_CODES,
     infer_subcommands = true,
     disable_version_flag = true,
+    disable_help_flag = true,
+    args_override_self = true,
     max_term_width = 110
 )]
 struct Cli {
@@ -45,7 +50,7 @@ struct Cli {
 
 /// What is said for every command.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
+#[command(next_help_heading = "GLOBAL OPTIONS")]
 struct GlobalArgs {
     /// Where the API of a fleetd is: unix:///path, http://host:port or https://host:port
     #[arg(
@@ -66,7 +71,7 @@ struct GlobalArgs {
         hide_env = true,
         value_name = "PEM"
     )]
-    #[arg(alias = "etcd-cafile")]
+    #[arg(alias = "etcd-cafile", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     ca_file: Option<PathBuf>,
 
     /// Your certificate for https://
@@ -77,7 +82,7 @@ struct GlobalArgs {
         hide_env = true,
         value_name = "PEM"
     )]
-    #[arg(alias = "etcd-certfile")]
+    #[arg(alias = "etcd-certfile", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cert_file: Option<PathBuf>,
 
     /// Its key
@@ -88,7 +93,7 @@ struct GlobalArgs {
         hide_env = true,
         value_name = "PEM"
     )]
-    #[arg(alias = "etcd-keyfile")]
+    #[arg(alias = "etcd-keyfile", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     key_file: Option<PathBuf>,
 
     /// How to reach the registry: only API
@@ -123,38 +128,60 @@ struct GlobalArgs {
     /// Print the version
     #[arg(short = 'v', long, short_alias = 'V', action = ArgAction::Version)]
     version: Option<bool>,
-
-    /// fleet's long form of -h
-    #[arg(long = "h", global = true, hide = true, action = ArgAction::Help)]
-    h: Option<bool>,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make units known to the cluster without starting them
+    ///
+    /// A new unit is stored with its content, and placed nowhere. The content of an instance (web@1) that has no file of
+    /// its own is that of its template (web@.service): the cluster's, else the one beside the file that is named. With
+    /// --replace what lies here goes first, and a unit that is loaded or started already is left as it is.
     Submit(Bring),
     /// Place units on machines and load them into systemd there, without starting them
+    ///
+    /// Units that the cluster does not have are submitted first. Of a unit that runs it stops the processes. Waits until
+    /// the unit is loaded; if no machine fits, says why at once, and leaves it to be loaded when one does.
     Load(BringAndWait),
     /// Place units on machines and start them
+    ///
+    /// Units that the cluster does not have are submitted first; one that has failed or finished is started once more.
+    /// Waits until the unit is active, or has finished well; if no machine fits, says why at once, and leaves it to be
+    /// started when one does. Global units are not waited for. With --replace, new content is run where the unit is.
     Start(BringAndWait),
     /// Start units once more where they are
+    ///
+    /// What runs is stopped first. Global units are restarted on every machine, and not waited for. A unit that is
+    /// neither loaded nor started cannot be restarted.
     Restart(KnownUnits),
     /// Stop units, and leave them loaded where they are
+    ///
+    /// A unit that waits for a machine can be stopped as well. Names only: a pattern which the shell left as it was
+    /// would stop more than was meant.
     Stop(KnownUnits),
     /// Stop units and take them off their machines
+    ///
+    /// The cluster keeps their content: `fleetctl start NAME` brings them back, perhaps on another machine.
     Unload(KnownUnits),
     /// Stop units, take them off their machines and forget them
+    ///
+    /// Waits until no machine has the unit any more. Names that the cluster does not know are skipped.
     Destroy(KnownUnits),
     /// Print the content of a unit
+    ///
+    /// As the cluster keeps it, in fleet's canonical form: without comments and empty lines, sections in order.
     Cat {
         /// The unit
         #[arg(value_name = "UNIT")]
         units: Vec<String>,
     },
     /// Show where units are, why, and what systemd says of them
+    ///
+    /// Of a unit without a place: for each machine why not. On the machine a unit runs on, also what `systemctl status`
+    /// says there, whose exit code it then has; elsewhere 0 if the unit is active, and 3 if not.
     Status {
-        /// The units
+        /// The units: names, or patterns such as 'web@*', in quotes
         #[arg(value_name = "UNIT")]
         units: Vec<String>,
         /// Accepted as fleet did, without effect
@@ -162,31 +189,56 @@ pub enum Command {
         no_block: bool,
     },
     /// List what runs, machine by machine
+    ///
+    /// One row for each unit and machine. A pattern stands for whole names: `*` for any characters, `?` for one,
+    /// `[a-z]` for one of these; `.service` may be left out. If none matches, the list is empty, and that is no error.
+    ///
+    /// As JSON a row is {"unit", "machine", "ip", "load", "active", "sub", "hash"}: text, or null where there is none.
+    /// --fields chooses among them.
     ListUnits {
-        /// How the table looks
+        /// Only these units: names, or patterns such as 'web@*', in quotes
+        #[arg(value_name = "UNIT")]
+        units: Vec<String>,
+        #[allow(missing_docs)]
         #[command(flatten)]
         table: Table,
-        /// Columns, of unit, machine, load, active, sub, hash
-        #[arg(long, default_value = "unit,machine,active,sub")]
-        fields: String,
+        /// Columns, of unit, machine, load, active, sub, hash, ip [default: unit,machine,active,sub]
+        #[arg(long)]
+        fields: Option<String>,
     },
     /// List the units the cluster knows
+    ///
+    /// A pattern stands for whole names: `*` for any characters, `?` for one, `[a-z]` for one of these; `.service` may
+    /// be left out. If none matches, the list is empty, and that is no error.
+    ///
+    /// As JSON a row is {"unit", "hash", "dstate", "state", "global", "target", "ip", "desc"}: "global" is true or
+    /// false, the rest is text, or null where there is none; "target" is the id of the machine the unit is placed on.
+    /// --fields chooses among them.
     ListUnitFiles {
-        /// How the table looks
+        /// Only these units: names, or patterns such as 'web@*', in quotes
+        #[arg(value_name = "UNIT")]
+        units: Vec<String>,
+        #[allow(missing_docs)]
         #[command(flatten)]
         table: Table,
-        /// Columns, of unit, hash, dstate, state, target, global, desc
-        #[arg(long, default_value = "unit,hash,dstate,state,target")]
-        fields: String,
+        /// Columns, of unit, hash, dstate, state, target, global, desc, ip [default: unit,hash,dstate,state,target]
+        #[arg(long)]
+        fields: Option<String>,
     },
     /// List the machines of the cluster
+    ///
+    /// As JSON a row is {"machine", "ip", "metadata"}: "metadata" is an object of texts, "ip" null if it is not known.
+    /// --fields chooses among them.
     ListMachines {
-        /// How the table looks
+        /// Only the machines whose id begins so
+        #[arg(value_name = "MACHINE")]
+        machines: Vec<String>,
+        #[allow(missing_docs)]
         #[command(flatten)]
         table: Table,
-        /// Columns, of machine, ip, metadata
-        #[arg(long, default_value = "machine,ip,metadata")]
-        fields: String,
+        /// Columns, of machine, ip, metadata [default: all]
+        #[arg(long)]
+        fields: Option<String>,
     },
     /// Follow a registry that was wiped or restored, after putting back what runs
     ///
@@ -200,16 +252,31 @@ pub enum Command {
         dry_run: bool,
     },
     /// Found a cluster on this machine: etcd and fleet (as root)
-    #[command(disable_help_flag = true)]
     Init(OnThisMachine),
     /// Make this machine one of a cluster that `init` founded (as root)
-    #[command(disable_help_flag = true)]
     Join(OnThisMachine),
     /// Take this machine out of its cluster; no unit is lost (as root)
-    #[command(disable_help_flag = true)]
     Leave(OnThisMachine),
+    /// Print the completions of a shell, names of units and machines among them
+    ///
+    /// The Debian package brings it along. Elsewhere: `source <(fleetctl completions bash)` in ~/.bashrc,
+    /// `source <(fleetctl completions zsh)` in ~/.zshrc after compinit, or
+    /// `fleetctl completions fish >~/.config/fish/completions/fleetctl.fish`.
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Print the version
     Version,
+}
+
+/// A shell that has completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)] // they have names
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// For fleetd, which does it: fleetctl itself touches neither etcd nor systemd.
@@ -276,6 +343,17 @@ pub struct Table {
     /// Leave the heading out
     #[arg(long)]
     pub no_legend: bool,
+    /// As a table, or as one JSON array with whole ids and hashes
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+/// What a list is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)] // they have names; and clap would spread all help over many lines for words on them
+pub enum Output {
+    Table,
+    Json,
 }
 
 /// What a command line came to.
@@ -296,17 +374,38 @@ pub struct Invocation {
     pub command: Command,
 }
 
+/// Everything that can be said, as it is written down here: for the manual.
+pub fn bare() -> clap::Command {
+    Cli::command()
+}
+
+/// Everything that can be said, with what fleet could say besides, and how help looks.
+pub(crate) fn command() -> clap::Command {
+    help::layout(bare().args(unsupported::flags()))
+}
+
+/// What a line that is not finished says of where the API is; `None` if it cannot be asked at once.
+pub fn settings_so_far(words: &[OsString]) -> Option<Settings> {
+    let matches = command().ignore_errors(true).try_get_matches_from(words).ok()?;
+    // Through a tunnel it takes long, and may ask for a password.
+    let tunnel = matches.try_get_raw("tunnel").ok().flatten();
+    if tunnel.is_some() || unsupported::refuse(&matches).is_err() {
+        return None;
+    }
+    Settings::read(&GlobalArgs::from_arg_matches(&matches).ok()?).ok()
+}
+
 /// Reads a command line, the program's name first.
 ///
 /// # Errors
 /// It cannot be understood, or asks for what is not there yet.
 pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
-    let mut command = Cli::command().args(unsupported::flags());
+    let mut command = command();
     if args.len() < 2 {
         Printer::new(false).data(command.render_help().ansi())?;
         return Ok(Parsed::Done(ExitStatus::Success));
     }
-    let args = usage::plain_booleans(&command, args);
+    let args = words::arrange(&command, args);
     let matches = match command.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => return usage::explain(&command, &error).map(Parsed::Done),

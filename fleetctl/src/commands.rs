@@ -2,6 +2,7 @@
 
 mod bring;
 mod cat;
+mod completions;
 mod content;
 mod destroy;
 mod list_machines;
@@ -9,6 +10,7 @@ mod list_unit_files;
 mod list_units;
 mod load;
 mod on_this_machine;
+mod pattern;
 mod recover;
 mod restart;
 mod send;
@@ -31,6 +33,7 @@ use crate::api::Api;
 use crate::cli::{Command, Invocation, Wait};
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
+use crate::text;
 use crate::wait::Patience;
 
 /// One *attempt* of `--block-attempts`.
@@ -67,13 +70,20 @@ pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
         Command::Destroy(args) => destroy::run(&context, &args).await,
         Command::Cat { units } => cat::run(&context, &units).await,
         Command::Status { units, .. } => status::run(&context, &units).await,
-        Command::ListUnits { table, fields } => list_units::run(&context, table, &fields).await,
-        Command::ListUnitFiles { table, fields } => list_unit_files::run(&context, table, &fields).await,
-        Command::ListMachines { table, fields } => list_machines::run(&context, table, &fields).await,
+        Command::ListUnits { units, table, fields } => list_units::run(&context, &units, table, fields).await,
+        Command::ListUnitFiles { units, table, fields } => {
+            list_unit_files::run(&context, &units, table, fields).await
+        }
+        Command::ListMachines {
+            machines,
+            table,
+            fields,
+        } => list_machines::run(&context, &machines, table, fields).await,
         Command::Recover { dry_run } => recover::run(&context, dry_run).await,
         Command::Init(args) => on_this_machine::run("init", &args.arguments),
         Command::Join(args) => on_this_machine::run("join", &args.arguments),
         Command::Leave(args) => on_this_machine::run("leave", &args.arguments),
+        Command::Completions { shell } => completions::run(printer, shell),
         Command::Version => version::run(printer),
     }
 }
@@ -92,7 +102,7 @@ fn named(arguments: &[String]) -> Result<Vec<Named>, Error> {
     for argument in arguments {
         let unit = UnitName::from_argument(argument).map_err(|error| Error::Failed {
             what: "Error",
-            message: format!("{argument}: {error}"),
+            message: format!("{}: {error}", text::one_line(argument)),
         })?;
         if seen.insert(unit.clone()) {
             all.push(Named {

@@ -17,6 +17,7 @@
 pub mod api;
 pub mod cli;
 pub mod commands;
+mod complete;
 mod error;
 mod printer;
 mod text;
@@ -35,6 +36,11 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 fn run(args: Vec<OsString>) -> Result<ExitStatus, Error> {
+    if let [_, word, rest @ ..] = args.as_slice()
+        && word == complete::WORD
+    {
+        return complete::run(rest);
+    }
     let invocation = match cli::parse(args)? {
         cli::Parsed::Run(invocation) => invocation,
         cli::Parsed::Done(status) => return Ok(status),

@@ -6,6 +6,17 @@ use units::{MachineId, State, UnitName, Verdict};
 
 use crate::api::Addresses;
 
+/// What somebody wrote, in one line.
+pub(crate) fn one_line(argument: &str) -> String {
+    argument
+        .chars()
+        .flat_map(|c| match c.is_control() {
+            true => c.escape_debug().collect::<Vec<_>>(),
+            false => vec![c],
+        })
+        .collect()
+}
+
 /// A machine: the first 8 digits of its id and `...`, or all of it, with its address if it has one.
 pub(crate) fn machine(id: &str, address: &str, full: bool) -> String {
     let id = match id.get(..8) {

@@ -131,3 +131,54 @@ fn a_removal_that_is_no_leave_goes_on_and_says_so_loudly() {
         assert_eq!(journal, lines("-t fleet -p daemon.err -- package removal: "));
     }
 }
+
+/// Where the package puts a file, named from fleetd's directory.
+fn installed(file: &str) -> Option<String> {
+    let manifest: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"]
+        .as_array()
+        .unwrap();
+    let text = |asset: &toml::Value, index: usize| asset[index].as_str().unwrap().to_owned();
+    let fits = |pattern: String| match pattern.split_once('*') {
+        Some((before, after)) => file.starts_with(before) && file.ends_with(after),
+        None => file == pattern,
+    };
+    let asset = assets.iter().find(|asset| fits(text(asset, 0)))?;
+    assert_eq!(text(asset, 2), "644", "{file}");
+    let target = text(asset, 1);
+    let name = file.rsplit('/').next().unwrap();
+    Some(if target.ends_with('/') {
+        target + name
+    } else {
+        target
+    })
+}
+
+#[test]
+fn the_package_has_every_page_of_the_manual_and_the_completions() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = 0;
+    for dir in ["dist/man", "../fleetctl/dist/man"] {
+        for page in fs::read_dir(here.join(dir)).unwrap() {
+            let name = page.unwrap().file_name().into_string().unwrap();
+            let section = name.rsplit('.').next().unwrap();
+            let expected = format!("usr/share/man/man{section}/{name}");
+            assert_eq!(installed(&format!("{dir}/{name}")), Some(expected));
+            pages += 1;
+        }
+    }
+    assert!(pages > 20, "{pages}");
+    let scripts = [
+        ("fleetctl.bash", "usr/share/bash-completion/completions/fleetctl"),
+        ("_fleetctl", "usr/share/zsh/vendor-completions/_fleetctl"),
+        (
+            "fleetctl.fish",
+            "usr/share/fish/vendor_completions.d/fleetctl.fish",
+        ),
+    ];
+    let dir = "../fleetctl/dist/completions";
+    for (file, expected) in scripts {
+        assert_eq!(installed(&format!("{dir}/{file}")).as_deref(), Some(expected));
+    }
+    assert_eq!(fs::read_dir(here.join(dir)).unwrap().count(), scripts.len());
+}

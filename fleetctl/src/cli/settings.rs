@@ -64,9 +64,16 @@ fn endpoint(list: &str, printer: Printer) -> Result<Endpoint, Error> {
 
 /// Certificates are read only where they are used: in the environment they may stand for other endpoints.
 fn tls(endpoint: &Endpoint, args: &GlobalArgs) -> Result<Option<Tls>, Error> {
-    // A variable that is empty says nothing.
-    let [ca, certificate, key] = [&args.ca_file, &args.cert_file, &args.key_file]
-        .map(|file| file.as_deref().filter(|f| !f.as_os_str().is_empty()));
+    // A variable that is empty says nothing. Of the two names of each, --ca-file and FLEETCTL_CA_FILE go first.
+    let given = |file: &Option<PathBuf>, older_name| {
+        let older = || std::env::var_os(older_name).map(PathBuf::from);
+        let said = |file: &PathBuf| !file.as_os_str().is_empty();
+        file.clone().filter(said).or_else(|| older().filter(said))
+    };
+    let ca = given(&args.ca_file, "FLEETCTL_ETCD_CAFILE");
+    let certificate = given(&args.cert_file, "FLEETCTL_ETCD_CERTFILE");
+    let key = given(&args.key_file, "FLEETCTL_ETCD_KEYFILE");
+    let (ca, certificate, key) = (ca.as_deref(), certificate.as_deref(), key.as_deref());
     match endpoint {
         Endpoint::Unix(_) => Ok(None),
         Endpoint::Tcp { .. } if ca.or(certificate).or(key).is_some() => Err(Error::Usage(

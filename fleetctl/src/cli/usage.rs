@@ -1,43 +1,11 @@
-//! Command lines that clap does not take as they are, and what to say of those that make no sense.
+//! What to say of command lines that make no sense.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, Command};
 
 use super::unsupported;
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
-
-/// Turns `--no-legend=true` into `--no-legend`, and leaves `--no-legend=false` out: what fleet's flags accepted.
-pub(super) fn plain_booleans(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
-    let flags: BTreeSet<&str> = std::iter::once(command)
-        .chain(command.get_subcommands())
-        .flat_map(Command::get_arguments)
-        .filter(|arg| matches!(arg.get_action(), ArgAction::SetTrue))
-        .filter_map(Arg::get_long)
-        .collect();
-    // `None`: as it is; `Some(None)`: left out.
-    let plain = |arg: &OsString| {
-        let (flag, value) = arg.to_str()?.strip_prefix("--")?.split_once('=')?;
-        match (flags.contains(flag), value) {
-            (true, "true" | "TRUE" | "True" | "t" | "T" | "1") => {
-                Some(Some(OsString::from(format!("--{flag}"))))
-            }
-            (true, "false" | "FALSE" | "False" | "f" | "F" | "0") => Some(None),
-            _ => None,
-        }
-    };
-    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
-    let in_order = args.into_iter().enumerate();
-    in_order
-        .filter_map(|(index, arg)| match plain(&arg) {
-            Some(replacement) if index < end => replacement,
-            _ => Some(arg),
-        })
-        .collect()
-}
 
 /// Prints what was asked for, or says what is wrong in as few lines as fleet did.
 pub(super) fn explain(command: &Command, error: &clap::Error) -> Result<ExitStatus, Error> {
@@ -68,7 +36,7 @@ fn unknown_command(command: &Command, error: &clap::Error) -> String {
         .collect();
     if similar.is_empty() {
         match error.get(ContextKind::SuggestedSubcommand) {
-            Some(ContextValue::Strings(names)) => similar.extend(names.iter().map(String::as_str)),
+            Some(ContextValue::Strings(names)) => similar.extend(names.iter().rev().map(String::as_str)),
             Some(ContextValue::String(name)) => similar.push(name),
             _ => {}
         }
@@ -86,7 +54,12 @@ fn unknown_command(command: &Command, error: &clap::Error) -> String {
 fn first_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let first = text.lines().next().unwrap_or_default();
+    let mut first = text.lines().next().unwrap_or_default().to_owned();
+    let possible = text
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("[possible values"));
+    first.extend(possible.into_iter().flat_map(|values| [" ", values]));
     let mut tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
     // That a wrong flag could be a file's name is no help.
     match tips.find(|tip| !tip.starts_with("to pass ")) {

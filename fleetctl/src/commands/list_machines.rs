@@ -3,19 +3,27 @@
 use units::wire::v1::Machine;
 
 use super::Context;
-use super::table::{Column, choose, render};
+use super::table::{Column, Columns, text_or_null};
 use crate::cli::Table;
 use crate::error::{Error, ExitStatus};
 use crate::text;
 
-const COLUMNS: [Column<Machine>; 3] = [
+const LIST: Columns<Machine> = Columns {
+    all: COLUMNS,
+    of_a_table: "machine,ip,metadata",
+    of_an_object: "machine,ip,metadata",
+};
+
+const COLUMNS: &[Column<Machine>] = &[
     Column {
         name: "machine",
         cell: |machine, full| text::machine(&machine.id, "", full),
+        value: |machine| text_or_null(&machine.id),
     },
     Column {
         name: "ip",
         cell: |machine, _| machine.primary_ip.clone(),
+        value: |machine| text_or_null(&machine.primary_ip),
     },
     Column {
         name: "metadata",
@@ -27,11 +35,17 @@ const COLUMNS: [Column<Machine>; 3] = [
                 .collect();
             pairs.join(",")
         },
+        value: |machine| serde_json::json!(machine.metadata),
     },
 ];
 
-pub(super) async fn run(context: &Context, table: Table, fields: &str) -> Result<ExitStatus, Error> {
-    let columns = choose(&COLUMNS, fields)?;
+pub(super) async fn run(
+    context: &Context,
+    wanted: &[String],
+    table: Table,
+    fields: Option<String>,
+) -> Result<ExitStatus, Error> {
+    let list = LIST.choose(fields, table)?;
     let mut machines = match context.api.machines().await {
         Ok(machines) => machines,
         Err(error) => {
@@ -45,7 +59,10 @@ pub(super) async fn run(context: &Context, table: Table, fields: &str) -> Result
             return Ok(ExitStatus::Failure);
         }
     };
+    let is_wanted =
+        |id: &str| wanted.is_empty() || wanted.iter().any(|prefix| id.starts_with(prefix.as_str()));
+    machines.retain(|machine| is_wanted(&machine.id));
     machines.sort_by(|a, b| a.id.cmp(&b.id));
-    context.printer.data(render(&columns, &machines, table))?;
+    context.printer.data(list.render(&machines))?;
     Ok(ExitStatus::Success)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use units::{CopyView, Hold, State, UnitName, UnitView};
 
-use super::{Context, named};
+use super::{Context, pattern};
 use crate::error::{During, Error, ExitStatus};
 use crate::text;
 
@@ -18,10 +18,10 @@ pub(super) async fn run(context: &Context, units: &[String]) -> Result<ExitStatu
     if units.is_empty() {
         context.printer.say("No units given");
     }
-    let mut result = ExitStatus::Success;
+    let (units, mut result) = pattern::units(context, units).await?;
     let this_machine = machine_id(&context.machine_id_file);
     let mut is_first = true;
-    for unit in named(units)?.into_iter().map(|named| named.unit) {
+    for unit in units {
         let status = match context.api.view(&unit).await? {
             Some(view) => {
                 if !std::mem::take(&mut is_first) {

@@ -1,8 +1,10 @@
-//! Tables, aligned as fleet's were.
+//! Lists: tables aligned as fleet's were, and JSON.
 
 use std::iter;
 
-use crate::cli::Table;
+use serde_json::Value;
+
+use crate::cli::{Output, Table};
 use crate::error::Error;
 
 /// A column that `--fields` can name.
@@ -10,53 +12,111 @@ pub(super) struct Column<T> {
     pub(super) name: &'static str,
     /// The text of its cell; the flag is `--full`.
     pub(super) cell: fn(&T, bool) -> String,
+    /// Its value in JSON, under the same name; null where there is none.
+    pub(super) value: fn(&T) -> Value,
 }
 
-/// The columns that `--fields` names, in that order.
-///
-/// # Errors
-/// In fleet's words.
-pub(super) fn choose<'c, T>(columns: &'c [Column<T>], fields: &str) -> Result<Vec<&'c Column<T>>, Error> {
-    let failed = |message: String| Error::Failed {
-        what: "Error",
-        message,
-    };
-    if fields.is_empty() {
-        return Err(failed("Must define output format".to_owned()));
-    }
-    let column = |field: &str| {
+/// Everything a list can show.
+pub(super) struct Columns<T: 'static> {
+    pub(super) all: &'static [Column<T>],
+    /// What a table has unless `--fields` says otherwise.
+    pub(super) of_a_table: &'static str,
+    /// What an object has unless `--fields` says otherwise.
+    pub(super) of_an_object: &'static str,
+}
+
+/// A list, as it was asked for.
+pub(super) struct List<T: 'static> {
+    pub(super) columns: Vec<&'static Column<T>>,
+    table: Table,
+}
+
+impl<T> Columns<T> {
+    /// The columns that `--fields` names, in that order.
+    ///
+    /// # Errors
+    /// In fleet's words.
+    pub(super) fn choose(&self, fields: Option<String>, table: Table) -> Result<List<T>, Error> {
+        let failed = |message: String| Error::Failed {
+            what: "Error",
+            message,
+        };
+        let fields = fields.as_deref().unwrap_or(match table.output {
+            Output::Table => self.of_a_table,
+            Output::Json => self.of_an_object,
+        });
+        if fields.is_empty() {
+            return Err(failed("Must define output format".to_owned()));
+        }
         let known = || {
-            columns
+            self.all
                 .iter()
                 .map(|column| column.name)
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let column = columns.iter().find(|column| column.name == field);
-        column.ok_or_else(|| {
-            failed(format!(
-                "Invalid key in output format: {field:?}; there are: {}",
-                known()
-            ))
-        })
-    };
-    fields.split(',').map(column).collect()
+        let column = |field: &str| {
+            let column = self.all.iter().find(|column| column.name == field);
+            column.ok_or_else(|| {
+                failed(format!(
+                    "Invalid key in output format: {field:?}; there are: {}",
+                    known()
+                ))
+            })
+        };
+        let columns = fields.split(',').map(column).collect::<Result<_, _>>()?;
+        Ok(List { columns, table })
+    }
 }
 
-/// The whole table.
-pub(super) fn render<T>(columns: &[&Column<T>], rows: &[T], table: Table) -> String {
-    let legend = columns.iter().map(|column| column.name.to_uppercase()).collect();
-    let cells = |row| {
-        columns
+impl<T> List<T> {
+    /// The whole of it.
+    pub(super) fn render(&self, rows: &[T]) -> String {
+        match self.table.output {
+            Output::Table => self.table(rows),
+            Output::Json => self.json(rows),
+        }
+    }
+
+    fn table(&self, rows: &[T]) -> String {
+        let legend = self
+            .columns
             .iter()
-            .map(|column| dashed((column.cell)(row, table.full)))
-            .collect()
-    };
-    let lines: Vec<Vec<String>> = iter::once(legend)
-        .skip(usize::from(table.no_legend))
-        .chain(rows.iter().map(cells))
-        .collect();
-    align(&lines)
+            .map(|column| column.name.to_uppercase())
+            .collect();
+        let cells = |row| {
+            let cells = self
+                .columns
+                .iter()
+                .map(|column| (column.cell)(row, self.table.full));
+            cells.map(dashed).collect()
+        };
+        let lines: Vec<Vec<String>> = iter::once(legend)
+            .skip(usize::from(self.table.no_legend))
+            .chain(rows.iter().map(cells))
+            .collect();
+        align(&lines)
+    }
+
+    fn json(&self, rows: &[T]) -> String {
+        let object = |row| {
+            let pairs = self
+                .columns
+                .iter()
+                .map(|column| (column.name.to_owned(), (column.value)(row)));
+            Value::Object(pairs.collect())
+        };
+        let array = Value::Array(rows.iter().map(object).collect());
+        format!("{array:#}\n")
+    }
+}
+
+/// Text for JSON: what is empty is not known, or not there.
+pub(super) fn text_or_null(text: &str) -> Value {
+    match text.is_empty() {
+        true => Value::Null,
+        false => text.into(),
+    }
 }
 
 /// An empty cell would shift the others for whoever reads the table by its blanks.

@@ -62,6 +62,31 @@ struct Shared {
     arrived: Condvar,
 }
 
+/// What is to be seen of an invocation.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) exit: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// Every request that changes something, sorted.
+    pub(crate) writes: String,
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "exit {}", self.exit)?;
+        let parts = [
+            ("stdout", &self.stdout),
+            ("stderr", &self.stderr),
+            ("writes", &self.writes),
+        ];
+        for (name, content) in parts.iter().filter(|(_, content)| !content.is_empty()) {
+            write!(f, "----- {name}\n{content}")?;
+        }
+        Ok(())
+    }
+}
+
 /// The fake, in a directory of its own, which is also where fleetctl runs.
 pub(crate) struct Fleetd {
     dir: TempDir,
@@ -147,41 +172,52 @@ impl Fleetd {
     }
 
     pub(crate) fn run_with(&self, arguments: &str, environment: &[(&str, &str)]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fleetctl"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLEETCTL_")) {
-            command.env_remove(name);
-        }
-        let path = format!(
-            "{}:{}",
-            self.dir.path().display(),
-            std::env::var("PATH").unwrap_or_default()
-        );
-        let output = command
-            .current_dir(self.dir.path())
-            .env("PATH", path)
-            .env(
-                "FLEETCTL_ENDPOINT",
-                format!("unix://{}/sock", self.dir.path().display()),
-            )
+        self.said(arguments, environment).to_string()
+    }
+
+    /// Runs fleetctl; gives all there is to see, part by part.
+    pub(crate) fn said(&self, arguments: &str, environment: &[(&str, &str)]) -> Said {
+        let words = ["--machine-id-file", "machine-id"];
+        let words: Vec<&str> = words.into_iter().chain(arguments.split_whitespace()).collect();
+        let output = self
+            .command(&words)
             .envs(environment.iter().copied())
-            .args(["--machine-id-file", "machine-id"])
-            .args(arguments.split_whitespace())
             .output()
             .unwrap();
-        let mut text = format!("exit {}\n", output.status.code().unwrap_or(-1));
-        let mut part = |name: &str, content: &str| {
-            if !content.is_empty() {
-                text.push_str(&format!("----- {name}\n{content}"));
-            }
-        };
-        part("stdout", &self.readable(&output.stdout));
-        part("stderr", &self.readable(&output.stderr));
         let mut writes: Vec<String> = self.shared.requests.lock().unwrap().clone();
         writes.retain(|request| !request.starts_with("GET "));
         writes.sort();
         writes.iter_mut().for_each(|write| write.push('\n'));
-        part("writes", &writes.concat());
-        text
+        Said {
+            exit: output.status.code().unwrap_or(-1),
+            stdout: self.readable(&output.stdout),
+            stderr: self.readable(&output.stderr),
+            writes: writes.concat(),
+        }
+    }
+
+    /// fleetctl with these words, where the fake is.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.program(env!("CARGO_BIN_EXE_fleetctl"));
+        command.args(words);
+        command
+    }
+
+    /// A program with what fleetctl needs to find the fake.
+    pub(crate) fn program(&self, path: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(path);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FLEETCTL_")) {
+            command.env_remove(name);
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .current_dir(self.dir.path())
+            .env("PATH", format!("{}:{path}", self.dir.path().display()))
+            .env(
+                "FLEETCTL_ENDPOINT",
+                format!("unix://{}/sock", self.dir.path().display()),
+            );
+        command
     }
 
     /// Runs fleetctl with its output going into a command.
@@ -259,11 +295,16 @@ impl Shared {
 
     /// Whether another request can follow.
     fn answer(&self, request: &str, mut stream: &UnixStream) -> std::io::Result<bool> {
-        let reply = match self.replies.lock().unwrap().get_mut(request) {
+        let mut all = self.replies.lock().unwrap();
+        // What is scripted for no query stands for any other.
+        let path = request.split_once('?').map_or(request, |(path, _)| path);
+        let key = if all.contains_key(request) { request } else { path };
+        let reply = match all.get_mut(key) {
             Some(replies) if replies.len() > 1 => replies.remove(0),
             Some(replies) => replies[0].clone(),
             None => error(404, ""),
         };
+        drop(all);
         match reply {
             Reply::Json(status, revision, body) => {
                 let revision = revision.map_or_else(String::new, |r| format!("X-Fleet-Revision: {r}\r\n"));

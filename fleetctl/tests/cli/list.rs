@@ -176,7 +176,7 @@ fn errors() {
     insta::assert_snapshot!(fleet.run("list-units --fields=unit,colour"), @r#"
     exit 1
     ----- stderr
-    Error: Invalid key in output format: "colour"; there are: unit, machine, load, active, sub, hash
+    Error: Invalid key in output format: "colour"; there are: unit, machine, load, active, sub, hash, ip
     "#);
     insta::assert_snapshot!(fleet.run("list-machines --fields="), @r#"
     exit 1

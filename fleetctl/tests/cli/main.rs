@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used)] // clippy takes only functions marked as tests for such
 
 mod broken;
+mod complete;
 mod fake;
+mod fuzz;
 mod inspect;
 mod list;
 mod on_this_machine;
 mod outcome;
 mod recover;
+mod reference;
 mod say;
 mod start;
 mod submit;

@@ -12,11 +12,16 @@ fn help() {
     insta::assert_snapshot!(help, @r#"
     exit 0
     ----- stdout
-    Run systemd units on a cluster of machines
+    NAME:
+        fleetctl - Run systemd units on a cluster of machines
 
-    Usage: fleetctl [OPTIONS] <COMMAND>
+    USAGE:
+        fleetctl [OPTIONS] <COMMAND>
 
-    Commands:
+    VERSION:
+        0.1.0
+
+    COMMANDS:
       submit           Make units known to the cluster without starting them
       load             Place units on machines and load them into systemd there, without starting them
       start            Place units on machines and start them
@@ -33,13 +38,11 @@ fn help() {
       init             Found a cluster on this machine: etcd and fleet (as root)
       join             Make this machine one of a cluster that `init` founded (as root)
       leave            Take this machine out of its cluster; no unit is lost (as root)
+      completions      Print the completions of a shell, names of units and machines among them
       version          Print the version
       help             Print this message or the help of the given subcommand(s)
 
-    Options:
-      -h, --help  Print help
-
-    Global options:
+    GLOBAL OPTIONS:
           --endpoint <URL>             Where the API of a fleetd is: unix:///path, http://host:port or
                                        https://host:port [default: unix:///var/run/fleet.sock]
           --ca-file <PEM>              Who vouches for the fleetd behind https://
@@ -48,6 +51,7 @@ fn help() {
           --request-timeout <SECONDS>  How long to wait for an answer of the API [default: 10]
           --debug                      Show each request to the API
       -v, --version                    Print the version
+      -h, --help                       Print help
 
     Exit codes:
       0  it is as asked, or there was nothing to do
@@ -69,21 +73,30 @@ fn help() {
     insta::assert_snapshot!(fleet().run("help start"), @r#"
     exit 0
     ----- stdout
-    Place units on machines and start them
+    NAME:
+        fleetctl start - Place units on machines and start them
 
-    Usage: fleetctl start [OPTIONS] [UNIT]...
+    USAGE:
+        fleetctl start [OPTIONS] [UNIT]...
 
-    Arguments:
+    DESCRIPTION:
+        Units that the cluster does not have are submitted first; one that has
+        failed or finished is started once more. Waits until the unit is active, or
+        has finished well; if no machine fits, says why at once, and leaves it to
+        be started when one does. Global units are not waited for. With --replace,
+        new content is run where the unit is.
+
+    ARGUMENTS:
       [UNIT]...  Unit files, or names of units or of instances of a template
 
-    Options:
+    OPTIONS:
           --replace             Replace the content of a unit that the cluster has already
           --no-block            Do not wait
           --block-attempts <N>  Give up after so many attempts of 2 s; 0 or less: wait for ever, also
                                 for a machine that fits
       -h, --help                Print help
 
-    Global options:
+    GLOBAL OPTIONS:
           --endpoint <URL>             Where the API of a fleetd is: unix:///path, http://host:port or
                                        https://host:port [default: unix:///var/run/fleet.sock]
           --ca-file <PEM>              Who vouches for the fleetd behind https://
@@ -124,9 +137,9 @@ fn unknown_commands() {
     Error: unknown command "lsit-units" for "fleetctl"
 
     Did you mean this?
-    →list-machines
-    →list-unit-files
     →list-units
+    →list-unit-files
+    →list-machines
 
     Run 'fleetctl help' for usage.
     "#);
@@ -170,7 +183,7 @@ fn wrong_flags() {
     ----- stderr
     Error: unexpected value 'perhaps' for '--no-block' found; no more were expected; see `fleetctl help`
     "#);
-    insta::assert_snapshot!(fleet().run("list-units web.service"), @r#"
+    insta::assert_snapshot!(fleet().run("version web.service"), @r#"
     exit 2
     ----- stderr
     Error: unexpected argument 'web.service' found; see `fleetctl help`
