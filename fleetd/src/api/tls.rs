@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::crypto::ring;
@@ -24,9 +24,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// the connection, and the reason would be lost.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What TCP listeners speak TLS with.
+/// What TCP listeners speak TLS with. A clone is the same one, also after [`ApiTls::replace`].
 #[derive(Clone)]
-pub struct ApiTls(TlsAcceptor);
+pub struct ApiTls(Arc<RwLock<TlsAcceptor>>);
 
 impl fmt::Debug for ApiTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,7 +99,18 @@ impl ApiTls {
             .with_single_cert(chain, private)
             .map_err(|e| unfit("api_certfile", certificate, &e))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Some(Self(TlsAcceptor::from(Arc::new(config)))))
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Some(Self(Arc::new(RwLock::new(acceptor)))))
+    }
+
+    /// Speaks with these certificates from the next connection on: after a renewal nobody has to be sent away.
+    pub fn replace(&self, by: &Self) {
+        let acceptor = by.acceptor();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The connection, once both sides have shown who they are; else why not.
@@ -116,7 +127,7 @@ impl ApiTls {
             linger(stream).await;
             return Err("it speaks plain HTTP".to_owned());
         }
-        match self.0.accept(stream).into_fallible().await {
+        match self.acceptor().accept(stream).into_fallible().await {
             Ok(secured) => Ok(secured),
             Err((error, stream)) => {
                 linger(stream).await;

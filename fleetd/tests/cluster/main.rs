@@ -3,6 +3,7 @@
 mod guarded;
 mod lost;
 mod recovery;
+mod reload;
 
 #[expect(
     clippy::unwrap_used,

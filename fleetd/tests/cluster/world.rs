@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleetd::agent::local::Local;
-use fleetd::agent::{Agent, Identity, LeaveRequest};
+use fleetd::agent::request::{Description, Dump};
+use fleetd::agent::{Agent, Identity, Request};
 use fleetd::cluster::Cluster;
-use fleetd::engine::{Engine, Policy};
+use fleetd::engine::{Candidacy, Engine, Policy};
 use fleetd::guard::clock::Virtual;
 use fleetd::guard::{self, Guard};
 use fleetd::init::scripted::ScriptedInit;
@@ -48,9 +49,15 @@ pub(crate) struct Host {
 
 struct Daemon {
     trust: Arc<Trust>,
+    candidacy: Arc<Candidacy>,
     stop: CancellationToken,
-    leave: mpsc::Sender<LeaveRequest>,
+    requests: mpsc::Sender<Request>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+fn pair(text: &&str) -> (String, String) {
+    let (k, v) = text.split_once('=').unwrap();
+    (k.to_owned(), v.to_owned())
 }
 
 pub(crate) fn name(text: &str) -> UnitName {
@@ -93,10 +100,6 @@ impl World {
     fn join_as(&mut self, id: MachineId, boot: u32, metadata: &[&str]) -> usize {
         let n = self.machines.len();
         let run = tempfile::tempdir().unwrap();
-        let pair = |s: &&str| {
-            let (k, v) = s.split_once('=').unwrap();
-            (k.to_owned(), v.to_owned())
-        };
         self.machines.push(Host {
             id,
             init: ScriptedInit::new(run.path().join("units")),
@@ -257,11 +260,36 @@ impl World {
         self.start(machine);
     }
 
+    /// SIGHUP, with other metadata `k=v` in the configuration.
+    pub(crate) async fn reload(&mut self, machine: usize, metadata: &[&str]) {
+        let host = &mut self.machines[machine];
+        host.metadata = metadata.iter().map(pair).collect();
+        let described = Request::Describe(Description {
+            address: host.address(),
+            metadata: host.metadata.clone(),
+        });
+        let daemon = host.daemon.as_ref().unwrap();
+        daemon.requests.send(described).await.unwrap();
+    }
+
+    /// SIGUSR1.
+    pub(crate) async fn dump(&self, machine: usize) -> Dump {
+        let (sender, dumped) = oneshot::channel();
+        let daemon = self.machines[machine].daemon.as_ref().unwrap();
+        daemon.requests.send(Request::Dump(sender)).await.unwrap();
+        dumped.await.unwrap()
+    }
+
+    /// Whether the machine may lead, and whether it does.
+    pub(crate) fn candidacy(&self, machine: usize) -> &Candidacy {
+        &self.machines[machine].daemon.as_ref().unwrap().candidacy
+    }
+
     /// `systemctl stop fleet`; whether the leave was accepted.
     pub(crate) async fn leave(&mut self, machine: usize) -> bool {
         let daemon = self.machines[machine].daemon.take().unwrap();
         let (sender, left) = oneshot::channel();
-        daemon.leave.send(sender).await.unwrap();
+        daemon.requests.send(Request::Leave(sender)).await.unwrap();
         let accepted = left.await.unwrap();
         daemon.stop.cancel();
         for task in daemon.tasks {
@@ -283,20 +311,25 @@ impl Host {
         tokio::spawn(guard::run(directory, clock, init, stop));
     }
 
+    fn address(&self) -> String {
+        format!("10.0.0.{}", self.id.as_str().trim_start_matches('0'))
+    }
+
     fn start(&mut self, keys: &Keys) {
         // Every start is another process: another connection to systemd, another event stream.
         let stop = CancellationToken::new();
-        let (leave, requests) = mpsc::channel(1);
+        let (requests, inbox) = mpsc::channel(1);
         let registry: fleetd::registry::SharedRegistry = Arc::new(self.client.clone());
         let trust = Arc::new(Trust::open(self.run.path()).unwrap());
         let identity = Identity {
             id: self.id,
             boot_id: format!("boot-{}", self.boot),
-            address: format!("10.0.0.{}", self.id.as_str().trim_start_matches('0')),
+            address: self.address(),
             metadata: self.metadata.clone(),
             capacity: Capacity::default(),
             version: "test".to_owned(),
         };
+        let candidacy: Arc<Candidacy> = Arc::default();
         let agent = Agent {
             registry: registry.clone(),
             keys: keys.clone(),
@@ -317,6 +350,7 @@ impl Host {
             pulse: Pulse::default(),
         };
         let engine = Engine {
+            candidacy: candidacy.clone(),
             registry,
             keys: keys.clone(),
             machine: self.id,
@@ -328,12 +362,13 @@ impl Host {
             pulse: Pulse::default(),
         };
         let agent_stop = stop.clone();
-        let agent = tokio::spawn(async move { agent.run(agent_stop, requests).await.unwrap() });
+        let agent = tokio::spawn(async move { agent.run(agent_stop, inbox).await.unwrap() });
         let engine = tokio::spawn(engine.run(stop.clone()));
         self.daemon = Some(Daemon {
             trust,
+            candidacy,
             stop,
-            leave,
+            requests,
             tasks: vec![agent, engine],
         });
     }
