@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod arguments;
 pub mod bootstrap;
 pub mod cluster;
 pub mod config;

@@ -2,70 +2,19 @@
 //!
 //! Exit codes: 0 stopped as told, 1 could not start or ended by a fault, 2 wrong usage.
 
-use std::ffi::OsStr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use fleetd::arguments::{self, Command};
 use fleetd::bootstrap::system::ThisMachine;
 use fleetd::bootstrap::talk::{Talk, aloud};
 use fleetd::reload::Source;
 use fleetd::{bootstrap, daemon, gateway, guard, log};
 
-/// The cluster init daemon: registers this machine, has systemd run what is placed on it, and takes part in placing.
-///
-/// Exit codes: 0 stopped as told, 1 could not start or ended by a fault, 2 wrong usage.
-#[derive(Debug, Parser)]
-#[command(
-    name = "fleetd",
-    version,
-    disable_version_flag = true,
-    disable_help_subcommand = true
-)]
-#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
-struct Arguments {
-    /// The configuration file [default: /etc/fleet/fleet.conf, if there is one]
-    #[arg(long, value_name = "PATH")]
-    config: Option<PathBuf>,
-    /// Print the version
-    #[arg(long)]
-    version: bool,
-    /// Without one: be the daemon
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Bootstrap(bootstrap::command::Arguments),
-    #[command(override_usage = "fleetctl init [OPTIONS]")]
-    Init(bootstrap::init::Init),
-    #[command(override_usage = "fleetctl join [OPTIONS] <ADDRESS>...")]
-    Join(bootstrap::join::Join),
-    #[command(override_usage = "fleetctl leave [OPTIONS]")]
-    Leave(bootstrap::leave::Leave),
-    /// What fleet-guard.service runs
-    #[command(hide = true)]
-    Guard,
-    /// Have etcd answer on 127.0.0.1 of a machine that is none of its members: what fleet-gateway.service runs
-    Gateway {
-        /// The configuration file
-        #[arg(long, value_name = "PATH", default_value = gateway::DEFAULT_FILE)]
-        config: PathBuf,
-    },
-    /// The same as --version
-    #[command(hide = true)]
-    Version,
-}
-
 fn main() -> ExitCode {
-    // Unit files written for fleet 1.0 say `-config`.
-    let arguments = std::env::args_os().map(|a| match a.to_str() {
-        Some("-config" | "-version") => [OsStr::new("-"), &a].into_iter().collect(),
-        Some(text) if text.starts_with("-config=") => format!("-{text}").into(),
-        _ => a,
-    });
-    let arguments = Arguments::parse_from(arguments);
+    let arguments = match arguments::parse(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
     match arguments.command {
         Some(Command::Bootstrap(arguments)) => return finished(bootstrap::command::run(arguments)),
         Some(Command::Init(arguments)) => {

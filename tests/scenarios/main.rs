@@ -16,6 +16,7 @@ mod pki;
 mod placement;
 mod proofs;
 mod registry;
+mod reload;
 mod store;
 mod tls;
 mod unit;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         containers::scenarios(),
         faults::scenarios(),
         registry::scenarios(),
+        reload::scenarios(),
         tls::scenarios(),
         unit::scenarios(),
         placement::scenarios(),

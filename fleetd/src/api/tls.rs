@@ -153,3 +153,67 @@ fn speak_tls() -> String {
         "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustls::ClientConfig;
+    use rustls::pki_types::ServerName;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// Of a certificate that is its own CA: the API's side, and that of a client with the same one.
+    fn both() -> (ApiTls, TlsConnector) {
+        let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let [pem, key] = ["pem", "key"].map(|name| directory.path().join(name));
+        fs::write(&pem, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let (_, chain) = PemFile::certificates(&pem).unwrap();
+        let (_, private) = PemFile::key(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(chain[0].clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, private)
+            .unwrap();
+        let api = ApiTls::read(Some(&pem), Some(&key), Some(&pem)).unwrap().unwrap();
+        (api, TlsConnector::from(Arc::new(client)))
+    }
+
+    /// Whether the client gets as far as the API's first byte.
+    async fn gets_in(api: &ApiTls, client: &TlsConnector) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = api.accept(stream).await {
+                let _ = stream.write_all(b"!").await;
+                let _ = stream.shutdown().await;
+            }
+        };
+        let ask = async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("a").unwrap();
+            let mut stream = client.connect(name, stream).await.ok()?;
+            stream.read_u8().await.ok()
+        };
+        tokio::join!(serve, ask).1.is_some()
+    }
+
+    #[tokio::test]
+    async fn renewed_certificates_count_from_the_next_connection_on() {
+        let ((api, client), (renewed, later)) = (both(), both());
+        let listener = api.clone();
+        assert!(gets_in(&listener, &client).await);
+        assert!(!gets_in(&listener, &later).await);
+        api.replace(&renewed);
+        assert!(gets_in(&listener, &later).await);
+        assert!(!gets_in(&listener, &client).await);
+    }
+}
