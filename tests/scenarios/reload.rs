@@ -104,12 +104,12 @@ fn another_configuration(cluster: &Cluster) -> Result<()> {
     let expected =
         format!("{CONF} line {line}: agent_ttl=soon is not allowed: expected a span from 2s to 1h");
     ensure!(said.contains(&expected), "{expected}\nis not in\n{said}");
-    let status = machine.property("fleet.service", "StatusText")?;
-    ensure!(status.contains("configuration not reloaded"), "{status}");
-    ensure!(
-        machine.property("fleet.service", "ActiveState")? == "active",
-        "the reload did not end"
-    );
+    wait_until("systemd to hear that the reload is over", SOON, || {
+        let [status, state] = ["StatusText", "ActiveState"].map(|p| machine.property("fleet.service", p));
+        let (status, state) = (status?, state?);
+        let is_over = state == "active" && status.contains("configuration not reloaded");
+        seen(is_over, || format!("{state}: {status}"))
+    })?;
 
     cluster.write(home, CONF, &format!("{moved}agent_ttl=20s\n"))?;
     let said = reload(cluster, home, "told the cluster what this machine says of itself")?;
