@@ -99,6 +99,7 @@ fn machine(
         trust,
         policy: Policy::default(),
         metrics: metrics.engine,
+        candidacy: Arc::default(),
         pulse: Pulse::default(),
     };
     let told = stop.clone();

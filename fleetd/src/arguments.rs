@@ -30,9 +30,12 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
-/// Something that is done once, or run as another service.
+/// What is done once.
 #[derive(Debug, Subcommand)]
-#[allow(missing_docs)] // those without a line have it where their arguments are
+#[expect(
+    missing_docs,
+    reason = "help is what the arguments of each say: a text here would take its place"
+)]
 pub enum Command {
     Bootstrap(bootstrap::command::Arguments),
     #[command(override_usage = "fleetctl init [OPTIONS]")]

@@ -1,9 +1,11 @@
 //! fleetd as a process: everything put together, and how it ends.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -12,25 +14,31 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::local::Local;
-use crate::agent::{Agent, Identity, LeaveRequest};
+use crate::agent::{Agent, Identity, Request};
 use crate::api::tls::{ApiTls, ApiTlsError};
 use crate::api::{Api, listen};
 use crate::config::{Config, ConfigError};
-use crate::engine::{Engine, Policy};
+use crate::dump::Dumper;
+use crate::engine::{Candidacy, Engine, Policy};
 use crate::guard::clock::Kernel;
 use crate::guard::{self, Guard};
 use crate::host::{self, HostError};
 use crate::init::systemd::Systemd;
 use crate::init::{OwnJob, SharedInit};
+use crate::log;
 use crate::metrics::{Metered, Metrics};
 use crate::registry::etcd::{EtcdConfig, EtcdRegistry, EtcdTls, EtcdTlsError};
 use crate::registry::keys::Keys;
 use crate::registry::trust::Trust;
 use crate::registry::{RegistryError, SharedRegistry};
+use crate::reload::{self, Reloader, Source};
 use crate::watchdog::Watchdog;
 
 /// What fleetd remembers of this boot.
 const RUN: &str = "/run/fleet";
+
+/// Requests that an agent which is slow to answer may be behind with.
+const REQUESTS: usize = 16;
 
 /// systemd is asked about our own job this long when we are told to stop; without an answer every unit is kept.
 const JOB_ANSWERED: Duration = Duration::from_secs(5);
@@ -70,9 +78,13 @@ pub enum DaemonError {
 ///
 /// # Errors
 /// Whatever keeps it from starting.
-pub async fn run(config: Config) -> Result<(), DaemonError> {
+pub async fn run(config: Config, source: Source, level: log::Level) -> Result<(), DaemonError> {
+    // From here on neither of them ends fleetd; one that comes early is done when there is something to do it to.
+    let mut hangups = signal(SignalKind::hangup())?;
+    let mut dumps = signal(SignalKind::user_defined1())?;
     // Sockets first: whoever connects from now on is answered, if only by a 503.
-    let listeners = listeners(&config)?;
+    let tls = reload::tls(&config)?;
+    let listeners = listeners(&config, tls.as_ref())?;
     let identity = identity(&config)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -98,10 +110,10 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
 
     let stop = CancellationToken::new();
     let mut api = Api::new(registry.clone(), keys.clone(), trust.clone());
-    api.page_size = config.token_limit;
+    api.page_size.store(config.token_limit, Ordering::Relaxed);
     api.machine = Some(identity.id);
     api.metrics = metrics.clone();
-    let standing = api.standing.clone();
+    let (page_size, standing) = (api.page_size.clone(), api.standing.clone());
     let watchdog = Watchdog::start()?;
     api.health = watchdog.health();
     let router = api.router();
@@ -115,26 +127,39 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
 
     let init = pulse.beside(init(&config, &metrics, &stop)).await;
     let Some(init) = init else { return Ok(()) };
-    let (leave, requests) = mpsc::channel::<LeaveRequest>(1);
-    let mut engine = (!config.disable_engine).then(|| {
-        let policy = Policy {
+    let (requests, inbox) = mpsc::channel::<Request>(REQUESTS);
+    let candidacy = Arc::new(Candidacy::new(!config.disable_engine));
+    let engine = Engine {
+        registry: registry.clone(),
+        keys: keys.clone(),
+        machine: identity.id,
+        trust: trust.clone(),
+        candidacy: candidacy.clone(),
+        policy: Policy {
             brake_hold: config.agent_ttl,
             ..Policy::default()
-        };
-        let (registry, keys, trust) = (registry.clone(), keys.clone(), trust.clone());
-        tokio::spawn(
-            Engine {
-                registry,
-                keys,
-                machine: identity.id,
-                trust,
-                policy,
-                metrics: metrics.engine.clone(),
-                pulse: watchdog.pulse("engine"),
-            }
-            .run(stop.clone()),
-        )
-    });
+        },
+        metrics: metrics.engine.clone(),
+        pulse: watchdog.pulse("engine"),
+    };
+    let mut engine = tokio::spawn(engine.run(stop.clone()));
+    let dumper = Dumper {
+        machine: identity.id,
+        agent: requests.clone(),
+        standing: standing.clone(),
+        trust: trust.clone(),
+        candidacy: candidacy.clone(),
+    };
+    let ttl = config.agent_ttl;
+    let mut reloader = Reloader {
+        source,
+        config,
+        level,
+        page_size,
+        candidacy,
+        agent: requests.clone(),
+        tls,
+    };
     let guard = Guard::open(
         Path::new(guard::process::DIRECTORY),
         Arc::new(Kernel),
@@ -146,37 +171,36 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         init: init.clone(),
         trust,
         identity,
-        ttl: config.agent_ttl,
+        ttl,
         local,
         standing,
         guard: Arc::new(guard),
         pulse: watchdog.pulse("agent"),
     };
-    let mut agent = tokio::spawn(agent.run(stop.clone(), requests));
+    let mut agent = tokio::spawn(agent.run(stop.clone(), inbox));
 
-    let engine_ended = async {
-        match &mut engine {
-            Some(engine) => ended("engine", engine.await.map(Ok)),
-            None => std::future::pending().await,
-        }
-    };
     let until_told = async {
-        tokio::select! {
-            told = told_to_stop() => Ok(told?),
-            result = &mut agent => Err(ended("agent", result)),
-            fault = engine_ended => Err(fault),
+        let mut told = Box::pin(told_to_stop());
+        loop {
+            tokio::select! {
+                told = &mut told => return Ok(told?),
+                result = &mut agent => return Err(ended("agent", result)),
+                result = &mut engine => return Err(ended("engine", result.map(Ok))),
+                Some(()) = hangups.recv() => reloader.reload(),
+                Some(()) = dumps.recv() => {
+                    tokio::spawn(dumper.clone().dump(reloader.config.shown()));
+                }
+            }
         }
     };
     pulse.beside(until_told).await?;
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     if is_leave(&init).await {
-        pulse.beside(depart(&leave)).await?;
+        pulse.beside(depart(&requests)).await?;
     }
     watchdog.stand_down();
     stop.cancel();
-    if let Some(engine) = engine {
-        let _ = engine.await;
-    }
+    let _ = engine.await;
     match agent.await {
         Ok(ended) => ended?,
         Err(error) => tracing::error!(%error, "the agent ended by a fault of its own"),
@@ -198,13 +222,8 @@ fn ended(part: &'static str, result: Result<io::Result<()>, tokio::task::JoinErr
     DaemonError::Ended { part, why }
 }
 
-fn listeners(config: &Config) -> Result<Vec<listen::Listener>, DaemonError> {
-    let tls = ApiTls::read(
-        config.api_certfile.as_deref(),
-        config.api_keyfile.as_deref(),
-        config.api_cafile.as_deref(),
-    )?;
-    let mut listeners = listen::from_systemd(tls.as_ref())?;
+fn listeners(config: &Config, tls: Option<&ApiTls>) -> Result<Vec<listen::Listener>, DaemonError> {
+    let mut listeners = listen::from_systemd(tls)?;
     if listeners.is_empty() {
         match &config.api_socket {
             Some(path) => listeners.push(listen::unix(path)?),
@@ -215,17 +234,12 @@ fn listeners(config: &Config) -> Result<Vec<listen::Listener>, DaemonError> {
 }
 
 fn identity(config: &Config) -> Result<Identity, DaemonError> {
-    let address = match config.public_ip.as_str() {
-        "" => host::default_address()
-            .map(|ip| ip.to_string())
-            .unwrap_or_default(),
-        given => given.to_owned(),
-    };
+    let said = reload::description(config);
     Ok(Identity {
         id: host::machine_id()?,
         boot_id: host::boot_id()?,
-        address,
-        metadata: config.metadata.clone(),
+        address: said.address,
+        metadata: said.metadata,
         capacity: host::capacity(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
@@ -294,9 +308,9 @@ async fn is_leave(init: &SharedInit) -> bool {
 }
 
 /// Leaves, unless told to stop a second time.
-async fn depart(leave: &mpsc::Sender<LeaveRequest>) -> io::Result<()> {
+async fn depart(agent: &mpsc::Sender<Request>) -> io::Result<()> {
     let (request, left) = oneshot::channel();
-    if leave.send(request).await.is_err() {
+    if agent.send(Request::Leave(request)).await.is_err() {
         return Ok(());
     }
     tokio::select! {
@@ -310,8 +324,9 @@ async fn depart(leave: &mpsc::Sender<LeaveRequest>) -> io::Result<()> {
 }
 
 /// The `FLEET_*` variables of this process.
-pub fn environment() -> BTreeMap<String, String> {
-    std::env::vars()
+pub fn environment() -> BTreeMap<String, OsString> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .filter(|(name, _)| name.starts_with("FLEET_"))
         .collect()
 }

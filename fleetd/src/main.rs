@@ -7,9 +7,8 @@ use std::process::ExitCode;
 use fleetd::arguments::{self, Command};
 use fleetd::bootstrap::system::ThisMachine;
 use fleetd::bootstrap::talk::{Talk, aloud};
-use fleetd::config::Config;
-use fleetd::{bootstrap, daemon, gateway, guard};
-use tracing_subscriber::EnvFilter;
+use fleetd::reload::Source;
+use fleetd::{bootstrap, daemon, gateway, guard, log};
 
 fn main() -> ExitCode {
     let arguments = match arguments::parse(std::env::args_os()) {
@@ -31,23 +30,28 @@ fn main() -> ExitCode {
             return finished(said("leave", work));
         }
         Some(Command::Guard) => {
-            log(0);
+            log::begin(0);
             return ended(guard::process::main());
         }
         Some(Command::Gateway { config }) => {
-            log(0);
+            log::begin(0);
             return ended(gateway::process::main(Some(&config)));
         }
         Some(Command::Version) => return version(),
         None if arguments.version => return version(),
         None => {}
     }
-    let config = match Config::load(arguments.config.as_deref(), &daemon::environment()) {
-        Ok(config) => config,
-        Err(error) => return fail(&error.to_string(), 1),
+    let source = Source {
+        file: arguments.config,
+        environment: daemon::environment(),
     };
-    log(config.verbosity);
-    ended(daemon::run(config))
+    match source.read() {
+        Ok(config) => {
+            let level = log::begin(config.verbosity);
+            ended(daemon::run(config, source, level))
+        }
+        Err(error) => fail(&error.to_string(), 1),
+    }
 }
 
 fn version() -> ExitCode {
@@ -103,26 +107,4 @@ fn fail(message: &str, code: u8) -> ExitCode {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "fleetd: {message}");
     ExitCode::from(code)
-}
-
-/// To stderr. The journal has its own clock; colours are for terminals.
-fn log(verbosity: u32) {
-    use std::io::IsTerminal;
-    let level = if verbosity > 0 {
-        "fleetd=debug"
-    } else {
-        "fleetd=info"
-    };
-    let filter = EnvFilter::try_from_env("FLEETD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let colours =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours);
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        builder.without_time().with_target(false).init();
-    } else {
-        builder.init();
-    }
 }

@@ -17,6 +17,7 @@ mod pki;
 mod placement;
 mod proofs;
 mod registry;
+mod reload;
 mod store;
 mod tls;
 mod unit;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         containers::scenarios(),
         faults::scenarios(),
         registry::scenarios(),
+        reload::scenarios(),
         tls::scenarios(),
         unit::scenarios(),
         placement::scenarios(),

@@ -9,11 +9,13 @@ pub mod plan;
 mod presence;
 mod publish;
 mod reload;
+pub mod request;
 mod run;
 mod standing;
 mod unit;
 mod worker;
 
 pub use presence::Identity;
-pub use run::{Agent, LeaveRequest};
+pub use request::Request;
+pub use run::Agent;
 pub use standing::Standing;

@@ -245,17 +245,57 @@ impl Door {
         }
     }
 
-    /// Writes this machine's record where it says something else than before. The overrides are the API's.
+    /// Tells the cluster what this machine says of itself by now. The presence stays the one it is: a fleetd that reloads
+    /// its configuration has not been away.
+    pub(crate) async fn describe(&self, joined: &Joined) -> Result<(), AbsenceError> {
+        let id = &self.identity.id;
+        let (presence_key, machine_key) = (self.keys.presence(id), self.keys.machine(id));
+        let what = [presence_key.clone(), machine_key.clone()].map(Select::Key);
+        let snapshot = self.registry.read(&what).await?;
+        let held = snapshot
+            .get(&presence_key)
+            .filter(|kv| kv.create_revision == joined.created)
+            .ok_or(AbsenceError::Overtaken)?;
+        let fence = Precondition::Created(presence_key.clone(), joined.created);
+        let mut txn = self.rewritten(Txn::new().when(fence), snapshot.get(&machine_key));
+        let presence = encode(&self.presence());
+        if held.value != presence {
+            txn = txn
+                .when(Precondition::Unchanged(presence_key.clone(), held.mod_revision))
+                .put_leased(presence_key, presence, joined.lease);
+        }
+        if txn.ops.is_empty() {
+            return Ok(());
+        }
+        let revision = self.applied(txn).await?;
+        tracing::info!(
+            machine = %id,
+            address = self.identity.address,
+            metadata = ?self.identity.metadata,
+            revision,
+            "told the cluster what this machine says of itself"
+        );
+        Ok(())
+    }
+
+    /// Writes this machine's record where it says something else than before.
     async fn record(&self, known: Option<&KeyValue>) -> Result<(), AbsenceError> {
+        let txn = self.rewritten(Txn::new(), known);
+        if !txn.ops.is_empty() {
+            self.applied(txn).await?;
+        }
+        Ok(())
+    }
+
+    /// With this machine's record, where that says something else than before. The overrides are the API's.
+    fn rewritten(&self, txn: Txn, known: Option<&KeyValue>) -> Txn {
         let before = known.and_then(|kv| serde_json::from_slice::<MachineRecord>(&kv.value).ok());
         let record = self.machine_record(before.as_ref(), false);
         if before.as_ref() == Some(&record) {
-            return Ok(());
+            return txn;
         }
         let key = self.keys.machine(&self.identity.id);
-        let txn = Txn::new().when(unchanged(&key, known)).put(key, encode(&record));
-        self.applied(txn).await?;
-        Ok(())
+        txn.when(unchanged(&key, known)).put(key, encode(&record))
     }
 
     fn machine_record(&self, before: Option<&MachineRecord>, left: bool) -> MachineRecord {

@@ -106,6 +106,17 @@ impl Publisher {
             .collect()
     }
 
+    /// What was said of each unit, and what is still to be said.
+    pub(crate) fn dump(&self) -> (BTreeMap<UnitName, State>, BTreeMap<UnitName, Option<State>>) {
+        let said = |(unit, slot): (&UnitName, &Slot)| Some((unit.clone(), slot.published.clone()?));
+        let unsaid = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.wanted != slot.published || slot.is_unknown);
+        let unsaid = unsaid.map(|(unit, slot)| (unit.clone(), slot.wanted.clone()));
+        (self.slots.iter().filter_map(said).collect(), unsaid.collect())
+    }
+
     /// When there will be something to write, if nothing changes before.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.slots.values().filter_map(Slot::due).min()

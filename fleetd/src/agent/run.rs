@@ -5,6 +5,7 @@
 //! not answer or a slow D-Bus holds up nothing else.
 
 mod act;
+mod asked;
 mod heard;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use super::plan::{self, Order};
 use super::presence::{AbsenceError, Door, Identity, Joined};
 use super::publish::Publisher;
 use super::reload::Reloader;
+use super::request::Request;
 use super::standing::Standing;
 use super::unit::{Say, Unit, Work};
 use super::worker::{Bench, Outcome, Word, Worker};
@@ -48,7 +50,7 @@ pub struct Agent {
     pub init: SharedInit,
     /// Whether the store is to be believed.
     pub trust: Arc<Trust>,
-    /// This machine.
+    /// This machine, as it was when the agent began: see [`Request::Describe`].
     pub identity: Identity,
     /// How long it may be silent before it counts as lost.
     pub ttl: Duration,
@@ -62,10 +64,6 @@ pub struct Agent {
     pub pulse: Pulse,
 }
 
-/// How the agent is told to leave the cluster; answered with `true` once every unit here has been stopped and the
-/// presence removed, with `false` at once if the registry did not accept the leave: then every unit is kept.
-pub type LeaveRequest = oneshot::Sender<bool>;
-
 /// The registry has to accept a leave within this time (design §6, "fleetd stops").
 const LEAVE_ACCEPTED: Duration = Duration::from_secs(5);
 
@@ -77,6 +75,7 @@ enum Message {
     Lost,
     Wrote(Vec<(UnitName, Option<State>)>, Result<Commit, RegistryError>),
     LeaveAnnounced(bool),
+    Described(Result<(), AbsenceError>),
     Word(Heard),
     PutBack(Heard, Result<Vec<Adopted>, RegistryError>),
     Owned(UnitName, Owner),
@@ -84,14 +83,14 @@ enum Message {
 }
 
 impl Agent {
-    /// Runs until `stop`: then everything is left exactly as it is. A request on `leave` is the other way to end.
+    /// Runs until `stop`: then everything is left exactly as it is. [`Request::Leave`] is the other way to end.
     ///
     /// # Errors
     /// If the directory of unit files cannot be read.
     pub async fn run(
         self,
         stop: CancellationToken,
-        mut leave: mpsc::Receiver<LeaveRequest>,
+        mut requests: mpsc::Receiver<Request>,
     ) -> std::io::Result<()> {
         let mut held = self.local.load()?;
         self.find_starts(&mut held).await;
@@ -122,7 +121,7 @@ impl Agent {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 () = self.pulse.due() => continue,
-                Some(request) = leave.recv() => run.asked_to_leave(request),
+                Some(request) = requests.recv() => run.asked(request),
                 Ok(()) = doubts.changed() => run.doubted(),
                 Some(message) = inbox.recv() => run.hear(message),
                 Some(word) = from_workers.recv() => run.hear_worker(word),
@@ -198,6 +197,7 @@ impl Agent {
 struct Loop<'a> {
     agent: &'a Agent,
     bench: Bench,
+    /// How this machine is present, and what it says of itself by now.
     door: Door,
     messages: mpsc::UnboundedSender<Message>,
     words: mpsc::UnboundedSender<Word>,
@@ -225,7 +225,10 @@ struct Loop<'a> {
     /// What the mirror knows is of before a recovery.
     must_follow_anew: bool,
     backoff: Backoff,
-    leaving: Option<LeaveRequest>,
+    /// What this machine says of itself has changed, and the cluster does not know yet.
+    must_describe: bool,
+    is_describing: bool,
+    leaving: Option<oneshot::Sender<bool>>,
     is_leaving: bool,
     is_finishing: bool,
     has_left: bool,
@@ -280,6 +283,8 @@ impl<'a> Loop<'a> {
             is_recovering: false,
             must_follow_anew: false,
             backoff: backoff(&agent.identity.id),
+            must_describe: false,
+            is_describing: false,
             leaving: None,
             is_leaving: false,
             is_finishing: false,

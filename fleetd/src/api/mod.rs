@@ -21,6 +21,7 @@ mod v1;
 mod v2;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 use std::time::Duration;
 
 use axum::Router;
@@ -60,8 +61,8 @@ pub struct Api {
     pub keys: Keys,
     /// Whether the store is to be believed.
     pub trust: Arc<Trust>,
-    /// Entries on a page of v1.
-    pub page_size: u16,
+    /// Entries on a page of v1; may change while it is served.
+    pub page_size: Arc<AtomicU16>,
     /// Between two comments on an idle event stream, so that a client sees that it is alive.
     pub ping: Duration,
     /// Why this machine takes no part in the cluster, if so; its agent says it.
@@ -83,7 +84,7 @@ impl Api {
             registry,
             keys,
             trust,
-            page_size: 100,
+            page_size: Arc::new(AtomicU16::new(100)),
             ping: Duration::from_secs(15),
             standing: Arc::default(),
             machine: None,

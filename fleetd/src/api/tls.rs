@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::crypto::ring;
@@ -24,9 +24,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// the connection, and the reason would be lost.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What TCP listeners speak TLS with.
+/// What TCP listeners speak TLS with. A clone is the same one, also after [`ApiTls::replace`].
 #[derive(Clone)]
-pub struct ApiTls(TlsAcceptor);
+pub struct ApiTls(Arc<RwLock<TlsAcceptor>>);
 
 impl fmt::Debug for ApiTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,7 +99,18 @@ impl ApiTls {
             .with_single_cert(chain, private)
             .map_err(|e| unfit("api_certfile", certificate, &e))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Some(Self(TlsAcceptor::from(Arc::new(config)))))
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Some(Self(Arc::new(RwLock::new(acceptor)))))
+    }
+
+    /// Speaks with these certificates from the next connection on: after a renewal nobody has to be sent away.
+    pub fn replace(&self, by: &Self) {
+        let acceptor = by.acceptor();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The connection, once both sides have shown who they are; else why not.
@@ -116,7 +127,7 @@ impl ApiTls {
             linger(stream).await;
             return Err("it speaks plain HTTP".to_owned());
         }
-        match self.0.accept(stream).into_fallible().await {
+        match self.acceptor().accept(stream).into_fallible().await {
             Ok(secured) => Ok(secured),
             Err((error, stream)) => {
                 linger(stream).await;
@@ -141,4 +152,68 @@ fn speak_tls() -> String {
     format!(
         "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustls::ClientConfig;
+    use rustls::pki_types::ServerName;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// Of a certificate that is its own CA: the API's side, and that of a client with the same one.
+    fn both() -> (ApiTls, TlsConnector) {
+        let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let [pem, key] = ["pem", "key"].map(|name| directory.path().join(name));
+        fs::write(&pem, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let (_, chain) = PemFile::certificates(&pem).unwrap();
+        let (_, private) = PemFile::key(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(chain[0].clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, private)
+            .unwrap();
+        let api = ApiTls::read(Some(&pem), Some(&key), Some(&pem)).unwrap().unwrap();
+        (api, TlsConnector::from(Arc::new(client)))
+    }
+
+    /// Whether the client gets as far as the API's first byte.
+    async fn gets_in(api: &ApiTls, client: &TlsConnector) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = api.accept(stream).await {
+                let _ = stream.write_all(b"!").await;
+                let _ = stream.shutdown().await;
+            }
+        };
+        let ask = async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("a").unwrap();
+            let mut stream = client.connect(name, stream).await.ok()?;
+            stream.read_u8().await.ok()
+        };
+        tokio::join!(serve, ask).1.is_some()
+    }
+
+    #[tokio::test]
+    async fn renewed_certificates_count_from_the_next_connection_on() {
+        let ((api, client), (renewed, later)) = (both(), both());
+        let listener = api.clone();
+        assert!(gets_in(&listener, &client).await);
+        assert!(!gets_in(&listener, &later).await);
+        api.replace(&renewed);
+        assert!(gets_in(&listener, &later).await);
+        assert!(!gets_in(&listener, &client).await);
+    }
 }

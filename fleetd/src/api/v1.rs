@@ -1,6 +1,7 @@
 //! fleet's own API, as every client of fleet 1.0 knows it (fleet-reference §5).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -52,7 +53,8 @@ async fn listing<T>(
     read: impl Future<Output = Result<Snapshot, RegistryError>>,
     entries: impl FnOnce(&Snapshot) -> Vec<T>,
 ) -> Result<(Vec<T>, String), ApiError> {
-    let page = Page::parse(&values(parameters, "nextPageToken"), api.page_size)?;
+    let limit = api.page_size.load(Ordering::Relaxed);
+    let page = Page::parse(&values(parameters, "nextPageToken"), limit)?;
     let kept = if page.number > 1 {
         api.pages.kept(name)
     } else {

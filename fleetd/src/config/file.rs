@@ -1,10 +1,11 @@
 //! The form of `fleet.conf`: `key=value` lines outside any section, as fleet took them (fleet-reference §6).
 //!
-//! A value that is quoted or bracketed is TOML; anything else is taken as it stands, up to a `#` or `;`.
+//! A value in quotes is what stands between them, without escapes. Any other is taken as it stands, up to a `#` or `;`.
+//! A line that ends in `\` goes on with the next one; a comment does not, else it would swallow a setting.
 
 use super::{ConfigError, Value, Values};
 
-/// Reads the text of a file called `name` in messages.
+/// Reads the text of a file called `name` in messages. The last of several lines for one key counts.
 ///
 /// # Errors
 /// The first line that is no assignment.
@@ -13,6 +14,9 @@ pub fn parse(text: &str, name: &str) -> Result<Values, ConfigError> {
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         let mut line = line.trim().to_owned();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
         while line.ends_with('\\') {
             line.pop();
             match lines.next() {
@@ -20,45 +24,43 @@ pub fn parse(text: &str, name: &str) -> Result<Values, ConfigError> {
                 None => break,
             }
         }
-        if line.is_empty() || line.starts_with(['#', ';']) {
-            continue;
-        }
         let origin = format!("{name} line {}", index + 1);
-        let syntax = |why: &str| ConfigError::Syntax {
+        let (key, text) = assignment(&line).map_err(|why| ConfigError::Syntax {
             origin: origin.clone(),
             why: why.to_owned(),
-        };
-        if line.starts_with('[') {
-            return Err(syntax("sections have no meaning here: expected key=value"));
-        }
-        let (key, text) = line.split_once('=').ok_or_else(|| syntax("expected key=value"))?;
-        let key = key.trim().to_ascii_lowercase();
-        if key.is_empty() {
-            return Err(syntax("expected a key before the ="));
-        }
-        let text = value(text.trim()).map_err(|why| syntax(&why))?;
-        values.insert(key, Value { text, origin });
+        })?;
+        values.insert(key.to_ascii_lowercase(), Value { text, origin });
     }
     Ok(values)
 }
 
-fn value(text: &str) -> Result<String, String> {
-    if !text.starts_with(['"', '\'', '[']) {
-        let end = text.find(['#', ';']).unwrap_or(text.len());
-        return Ok(text[..end].trim_end().to_owned());
+fn assignment(line: &str) -> Result<(&str, String), &'static str> {
+    if line.starts_with('[') {
+        return Err("sections have no meaning here: expected key=value");
     }
-    let table: toml::Table = format!("value = {text}")
-        .parse()
-        .map_err(|e: toml::de::Error| format!("the value {}", e.message()))?;
-    match table.get("value") {
-        Some(toml::Value::String(text)) => Ok(text.clone()),
-        Some(toml::Value::Array(items)) => {
-            let items: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
-            items
-                .map(|items| items.join(","))
-                .ok_or_else(|| "expected a list of quoted texts".to_owned())
-        }
-        _ => Err("expected a text or a list".to_owned()),
+    let (key, text) = line.split_once('=').ok_or("expected key=value")?;
+    match key.trim() {
+        "" => Err("expected a key before the ="),
+        key if key.contains(char::is_whitespace) => Err("expected a key without blanks before the ="),
+        key => Ok((key, value(text.trim())?.to_owned())),
+    }
+}
+
+fn value(text: &str) -> Result<&str, &'static str> {
+    let Some(quote) = text.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+        let end = text.find(['#', ';']).unwrap_or(text.len());
+        return Ok(text[..end].trim_end());
+    };
+    let (quoted, rest) = text[1..]
+        .split_once(quote)
+        .ok_or("the value begins with a quote that does not end")?;
+    let rest = rest.trim_start();
+    if rest.is_empty() || rest.starts_with(['#', ';']) {
+        Ok(quoted)
+    } else {
+        Err(
+            "expected nothing after the quoted value; a value that contains quotes of one kind goes into the other kind",
+        )
     }
 }
 
@@ -68,23 +70,46 @@ mod tests {
 
     fn get(text: &str) -> Result<String, String> {
         let values = parse(text, "f").map_err(|e| e.to_string())?;
-        let (key, value) = values.into_iter().next().unwrap();
-        Ok(format!("{key}={}", value.text))
+        let shown = values
+            .into_iter()
+            .map(|(key, value)| format!("{key}={}", value.text));
+        Ok(shown.collect::<Vec<_>>().join(" & "))
     }
 
+    /// fleet-reference §6, "File".
     #[test]
-    fn every_form_of_a_value_is_read() {
+    fn every_form_of_a_line_is_read() {
         for (text, expected) in [
             ("a=b", "a=b"),
             ("  A = b c  ", "a=b c"),
+            ("METADATA=Zone=A", "metadata=Zone=A"),
+            ("a=\"b\"", "a=b"),
+            ("a='b'", "a=b"),
+            ("a = \" b \"", "a= b "),
             ("a=b # said", "a=b"),
             ("a=b ; said", "a=b"),
-            ("a=\"b # c\"", "a=b # c"),
-            ("a='b'", "a=b"),
+            ("a=b#said", "a=b"),
+            ("a=\"b # c; d\"", "a=b # c; d"),
+            ("a='b' # said", "a=b"),
+            ("a=\"it's\"", "a=it's"),
+            ("a='say \"x\"'", "a=say \"x\""),
+            ("a=\"C:\\temp\"", "a=C:\\temp"),
+            ("a=b\"c\"", "a=b\"c\""),
+            ("a=b=c", "a=b=c"),
             ("a=", "a="),
-            ("# x\n; y\n\na=1", "a=1"),
-            ("a=[\"x\", \"y\"]", "a=x,y"),
-            ("a=b\\\n  c", "a=bc"),
+            ("a=# said", "a="),
+            ("a=\"\"", "a="),
+            ("# x\n; y\n\n \t\na=1", "a=1"),
+            ("# x \\\na=1", "a=1"),
+            ("a=[\"x\", \"y\"]", "a=[\"x\", \"y\"]"),
+            ("a=b\\\n  c\nd=e", "a=bc & d=e"),
+            ("a=b,\\\n c,\\\n d", "a=b,c,d"),
+            ("a=\"b\\\n  c\"", "a=bc"),
+            ("a=b\\", "a=b"),
+            ("a=1\r\nb=2\r\n", "a=1 & b=2"),
+            ("a=1\na=2", "a=2"),
+            ("a=ä", "a=ä"),
+            ("", ""),
         ] {
             assert_eq!(get(text).as_deref(), Ok(expected), "{text}");
         }
@@ -94,14 +119,24 @@ mod tests {
     fn what_is_no_assignment_is_an_error_with_its_line() {
         for (text, expected) in [
             ("a=1\nhello", "f line 2: expected key=value"),
+            ("a=1\\\n2\nhello \\\nworld", "f line 3: expected key=value"),
             (
                 "[fleet]\na=1",
                 "f line 1: sections have no meaning here: expected key=value",
             ),
             ("=1", "f line 1: expected a key before the ="),
+            ("a b=1", "f line 1: expected a key without blanks before the ="),
+            (
+                "a=\"b",
+                "f line 1: the value begins with a quote that does not end",
+            ),
+            (
+                "a='b'c",
+                "f line 1: expected nothing after the quoted value; a value that contains quotes of one kind goes into \
+                 the other kind",
+            ),
         ] {
             assert_eq!(get(text).unwrap_err(), expected);
         }
-        assert!(get("a=\"b").unwrap_err().starts_with("f line 1: the value "));
     }
 }

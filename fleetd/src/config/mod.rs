@@ -2,13 +2,19 @@
 //!
 //! Two steps: [`file`] turns text into keys and values, [`Config::from_values`] turns those into what the rest of fleetd
 //! uses, or says which key is wrong, where it came from, and what is allowed. A wrong value is never taken for zero.
+//! [`Config::changes`] says what of another configuration can take effect while fleetd runs.
 
+mod change;
 pub mod file;
+pub mod keys;
 #[cfg(test)]
 mod shipped;
 mod span;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +22,8 @@ use std::time::Duration;
 use units::{Metadata, parse_metadata};
 
 use crate::registry::keys::DEFAULT_PREFIX;
+
+pub use change::{Change, Effect};
 
 /// Where fleet looks if it is not told.
 pub const DEFAULT_FILE: &str = "/etc/fleet/fleet.conf";
@@ -137,31 +145,12 @@ pub enum ConfigError {
     },
 }
 
-/// Keys of fleet 1.0 that have nothing to act on here, with the reason.
-const WITHOUT_EFFECT: [(&str, &str); 6] = [
-    (
-        "etcd_request_timeout",
-        "requests to etcd have deadlines of their own",
-    ),
-    (
-        "engine_reconcile_interval",
-        "the engine acts on events, there is no interval",
-    ),
-    (
-        "disable_watches",
-        "the agent watches one narrow prefix, which costs nothing at rest",
-    ),
-    ("enable_grpc", "machines hear of their units from etcd alone"),
-    ("verify_units", "units are not signed"),
-    ("authorized_keys_file", "units are not signed"),
-];
-
 impl Config {
     /// Reads `path` (the default file if `None`, which need not exist) and lays the `FLEET_*` variables over it.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+    pub fn load(path: Option<&Path>, environment: &BTreeMap<String, OsString>) -> Result<Self, ConfigError> {
         let file = path.unwrap_or_else(|| Path::new(DEFAULT_FILE));
         let mut values = match std::fs::read_to_string(file) {
             Ok(text) => file::parse(&text, &file.display().to_string())?,
@@ -175,15 +164,18 @@ impl Config {
         };
         // As in fleet a variable counts although it is empty.
         for (variable, text) in environment {
-            if let Some(key) = variable.strip_prefix("FLEET_") {
-                values.insert(
-                    key.to_ascii_lowercase(),
-                    Value {
-                        text: text.clone(),
-                        origin: variable.clone(),
-                    },
-                );
-            }
+            let Some(key) = variable.strip_prefix("FLEET_") else {
+                continue;
+            };
+            let origin = variable.clone();
+            let text = text
+                .to_str()
+                .map(str::to_owned)
+                .ok_or_else(|| ConfigError::Syntax {
+                    origin: origin.clone(),
+                    why: "the value is no UTF-8 text".to_owned(),
+                })?;
+            values.insert(key.to_ascii_lowercase(), Value { text, origin });
         }
         Self::from_values(values)
     }
@@ -200,94 +192,87 @@ impl Config {
         Ok(config)
     }
 
-    fn set(&mut self, key: &str, value: &Value) -> Result<(), ConfigError> {
-        let text = value.text.as_str();
-        let wrong = |expected: &str| ConfigError::Value {
-            origin: value.origin.clone(),
-            key: key.to_owned(),
-            text: if key == "etcd_password" {
-                "…".to_owned()
-            } else {
-                text.to_owned()
-            },
-            expected: expected.to_owned(),
+    fn set(&mut self, name: &str, value: &Value) -> Result<(), ConfigError> {
+        let Some(key) = keys::find(name) else {
+            let known = keys::WITHOUT_EFFECT.iter().find(|(known, _)| *known == name);
+            let why = known.map_or("no such key", |(_, why)| why);
+            self.warnings
+                .push(format!("{}: {name} has no effect: {why}", value.origin));
+            return Ok(());
         };
-        let path = || {
-            if text.is_empty() {
-                None
-            } else {
-                Some(PathBuf::from(text))
-            }
-        };
+        self.assign(key.name, &value.text)
+            .ok_or_else(|| ConfigError::Value {
+                origin: value.origin.clone(),
+                key: name.to_owned(),
+                text: if is_secret(name) {
+                    HIDDEN.to_owned()
+                } else {
+                    value.text.clone()
+                },
+                expected: key.allowed.to_owned(),
+            })
+    }
+
+    /// `None` if the value is not what [`keys::Key::allowed`] says.
+    fn assign(&mut self, key: &str, text: &str) -> Option<()> {
+        let path = (!text.is_empty()).then(|| PathBuf::from(text));
         match key {
-            "verbosity" => self.verbosity = text.parse().map_err(|_| wrong("a number from 0"))?,
+            "verbosity" => self.verbosity = text.parse().ok()?,
             "etcd_servers" => {
-                self.etcd_servers = list(text);
                 let is_url = |s: &String| s.starts_with("http://") || s.starts_with("https://");
-                if self.etcd_servers.is_empty() || !self.etcd_servers.iter().all(is_url) {
-                    return Err(wrong("http:// or https:// addresses, separated by commas"));
-                }
+                self.etcd_servers = Some(list(text)).filter(|l| !l.is_empty() && l.iter().all(is_url))?;
             }
             "etcd_username" => text.clone_into(&mut self.etcd_username),
             "etcd_password" => text.clone_into(&mut self.etcd_password),
-            "etcd_cafile" => self.etcd_cafile = path(),
-            "etcd_certfile" => self.etcd_certfile = path(),
-            "etcd_keyfile" => self.etcd_keyfile = path(),
+            "etcd_cafile" => self.etcd_cafile = path,
+            "etcd_certfile" => self.etcd_certfile = path,
+            "etcd_keyfile" => self.etcd_keyfile = path,
             "etcd_key_prefix" => {
-                if text.trim_matches('/').is_empty() {
-                    return Err(wrong("a path such as /_coreos.com/fleet/"));
-                }
-                text.clone_into(&mut self.etcd_key_prefix);
+                self.etcd_key_prefix =
+                    Some(text.to_owned()).filter(|prefix| !prefix.trim_matches('/').is_empty())?;
             }
             "public_ip" => {
-                if !text.is_empty() && text.parse::<std::net::IpAddr>().is_err() {
-                    return Err(wrong("an IP address"));
-                }
-                text.clone_into(&mut self.public_ip);
+                let is_address = text.is_empty() || text.parse::<std::net::IpAddr>().is_ok();
+                self.public_ip = is_address.then(|| text.to_owned())?;
             }
             "metadata" => {
-                self.metadata = parse_metadata(text).map_err(|e| wrong(&format!("key=value,… ({e})")))?
+                let metadata = parse_metadata(text).ok()?;
+                // Brackets are for lists of addresses: fleet took them for part of the first key, which then fits nothing.
+                let is_bracketed = metadata.keys().any(|key| key.starts_with('['));
+                self.metadata = (!is_bracketed).then_some(metadata)?;
             }
             "agent_ttl" => {
-                let ttl = span::parse(text).ok_or_else(|| wrong("a span such as 15s or 1m30s"))?;
-                if !(Duration::from_secs(2)..=Duration::from_secs(3600)).contains(&ttl) {
-                    return Err(wrong("a span from 2s to 1h"));
-                }
-                self.agent_ttl = ttl;
+                let allowed = Duration::from_secs(2)..=Duration::from_secs(3600);
+                self.agent_ttl = span::parse(text).filter(|ttl| allowed.contains(ttl))?;
             }
-            "token_limit" => {
-                let limit = text.parse().ok().filter(|n| *n > 0);
-                self.token_limit = limit.ok_or_else(|| wrong("a number from 1 to 65535"))?;
-            }
-            "disable_engine" => self.disable_engine = boolean(text).ok_or_else(|| wrong("true or false"))?,
-            "units_directory" => {
-                self.units_directory = path()
-                    .filter(|p| p.is_absolute())
-                    .ok_or_else(|| wrong("an absolute path"))?;
-            }
-            "api_certfile" => self.api_certfile = path(),
-            "api_keyfile" => self.api_keyfile = path(),
-            "api_cafile" => self.api_cafile = path(),
-            "api_socket" => self.api_socket = path(),
-            "systemd_user" if boolean(text) == Some(false) => {}
-            "systemd_user" => return Err(wrong("false: running on a user's systemd is not supported yet")),
-            _ => {
-                let known = WITHOUT_EFFECT.iter().find(|(k, _)| *k == key);
-                let why = known.map_or("no such key", |(_, why)| why);
-                self.warnings
-                    .push(format!("{}: {key} has no effect: {why}", value.origin));
-            }
+            "token_limit" => self.token_limit = text.parse().ok().filter(|n| *n > 0)?,
+            "disable_engine" => self.disable_engine = boolean(text)?,
+            "units_directory" => self.units_directory = path.filter(|p| p.is_absolute())?,
+            "api_certfile" => self.api_certfile = path,
+            "api_keyfile" => self.api_keyfile = path,
+            "api_cafile" => self.api_cafile = path,
+            "api_socket" => self.api_socket = path,
+            "systemd_user" => return boolean(text).filter(|user| !user).map(drop),
+            // Every key of the table has an arm: see the tests.
+            _ => return None,
         }
-        Ok(())
+        Some(())
     }
+}
+
+/// What is shown of a value that is nobody's business.
+const HIDDEN: &str = "…";
+
+fn is_secret(key: &str) -> bool {
+    key == "etcd_password"
 }
 
 /// Comma-separated, as a bare list or with brackets and quotes.
 fn list(text: &str) -> Vec<String> {
-    let trimmed = text.trim().trim_start_matches('[').trim_end_matches(']');
-    let items = trimmed
-        .split(',')
-        .map(|item| item.trim().trim_matches(['"', '\'']).to_owned());
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let items = bare.unwrap_or(text).split(',');
+    let items = items.map(|item| item.trim().trim_matches(['"', '\'']).trim().to_owned());
     items.filter(|item| !item.is_empty()).collect()
 }
 
@@ -303,102 +288,5 @@ fn boolean(text: &str) -> Option<bool> {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
-        let mut values = file::parse(text, "fleet.conf").map_err(|e| e.to_string())?;
-        for (key, text) in environment {
-            let value = Value {
-                text: (*text).to_owned(),
-                origin: format!("FLEET_{}", key.to_uppercase()),
-            };
-            values.insert((*key).to_owned(), value);
-        }
-        Config::from_values(values).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn variables_win_over_the_file_and_the_file_over_defaults() {
-        let config = load(
-            "agent_ttl=\"20s\"\nmetadata=\"zone=a,disk=ssd\"\n",
-            &[("agent_ttl", "40s")],
-        )
-        .unwrap();
-        assert_eq!(config.agent_ttl, Duration::from_secs(40));
-        assert_eq!(config.metadata["disk"], "ssd");
-        assert_eq!(config.token_limit, 100);
-    }
-
-    #[test]
-    fn lists_come_bare_or_in_brackets() {
-        for text in [
-            "etcd_servers=http://a:1,http://b:2",
-            "etcd_servers=\"http://a:1, http://b:2\"",
-            "etcd_servers=[\"http://a:1\", \"http://b:2\"]",
-        ] {
-            assert_eq!(
-                load(text, &[]).unwrap().etcd_servers,
-                ["http://a:1", "http://b:2"],
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_wrong_value_names_key_place_and_what_is_allowed() {
-        for (text, expected) in [
-            (
-                "agent_ttl=soon",
-                "fleet.conf line 1: agent_ttl=soon is not allowed: expected a span such as 15s or 1m30s",
-            ),
-            (
-                "\nagent_ttl=1s",
-                "fleet.conf line 2: agent_ttl=1s is not allowed: expected a span from 2s to 1h",
-            ),
-            (
-                "token_limit=0",
-                "fleet.conf line 1: token_limit=0 is not allowed: expected a number from 1 to 65535",
-            ),
-            (
-                "disable_engine=maybe",
-                "fleet.conf line 1: disable_engine=maybe is not allowed: expected true or false",
-            ),
-            (
-                "public_ip=nowhere",
-                "fleet.conf line 1: public_ip=nowhere is not allowed: expected an IP address",
-            ),
-            (
-                "etcd_servers=127.0.0.1:2379",
-                "fleet.conf line 1: etcd_servers=127.0.0.1:2379 is not allowed: expected http:// or https:// addresses, separated by commas",
-            ),
-            (
-                "verbosity=-1",
-                "fleet.conf line 1: verbosity=-1 is not allowed: expected a number from 0",
-            ),
-        ] {
-            assert_eq!(load(text, &[]).unwrap_err(), expected);
-        }
-        let error = load("metadata=zone", &[]).unwrap_err();
-        assert!(
-            error.starts_with("fleet.conf line 1: metadata=zone is not allowed: expected key=value"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn what_has_no_effect_is_said() {
-        let config = load("engine_reconcile_interval=abc\nagent_tll=3\n", &[]).unwrap();
-        assert_eq!(
-            config.warnings,
-            [
-                "fleet.conf line 2: agent_tll has no effect: no such key",
-                "fleet.conf line 1: engine_reconcile_interval has no effect: the engine acts on events, there is no interval",
-            ]
-        );
     }
 }

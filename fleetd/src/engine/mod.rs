@@ -3,6 +3,7 @@
 //! Pure half: [`plan`] takes the cluster at one revision to a list of [`Step`]s with reasons. IO half: the election and
 //! the run loop, which writes each step as one transaction behind the leader's fence.
 
+mod candidacy;
 mod decision;
 mod draft;
 pub mod election;
@@ -16,6 +17,7 @@ mod tests;
 mod verdict;
 mod view;
 
+pub use candidacy::Candidacy;
 pub use decision::{Change, Decision, Step};
 pub use filter::Rejection;
 pub use memory::{Allowance, Memory, Policy};

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use units::MachineId;
 
 use super::election::{self, Leadership};
-use super::{Change, Decision, Memory, Plan, Policy, Step, plan};
+use super::{Candidacy, Change, Decision, Memory, Plan, Policy, Step, plan};
 use crate::cluster::Cluster;
 use crate::metrics::{Census, EngineMetrics};
 use crate::registry::keys::Keys;
@@ -39,6 +39,8 @@ pub struct Engine {
     pub machine: MachineId,
     /// Whether the store is to be believed.
     pub trust: std::sync::Arc<Trust>,
+    /// Whether it may lead, and whether it does.
+    pub candidacy: std::sync::Arc<Candidacy>,
     /// Paces.
     pub policy: Policy,
     /// What it counts.
@@ -62,6 +64,13 @@ impl Engine {
                     _ = self.pulse.beside(doubts.changed()) => continue,
                 }
             }
+            if !self.candidacy.is_allowed() {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    () = self.pulse.beside(self.candidacy.until(true)) => continue,
+                }
+            }
             // The agent joins, or founds, the cluster; before that there is nothing to decide about.
             let cluster = tokio::select! {
                 biased;
@@ -72,19 +81,23 @@ impl Engine {
                 biased;
                 () = stop.cancelled() => return,
                 _ = doubts.changed() => continue,
+                () = self.candidacy.until(false) => continue,
                 leadership = self.pulse.beside(election::campaign(&self.registry, &self.keys, &self.machine)) => {
                     leadership
                 }
             };
             self.metrics.leads();
+            self.candidacy.leads(Some(leadership.fence));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = leadership.lost() => {}
                 _ = doubts.changed() => {}
+                () = self.candidacy.until(false) => {}
                 () = self.lead(&leadership, &cluster) => {}
             }
             self.metrics.follows();
+            self.candidacy.leads(None);
             leadership.resign().await;
         }
     }

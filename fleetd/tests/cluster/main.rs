@@ -5,6 +5,7 @@ mod lost;
 mod metadata;
 mod metrics;
 mod recovery;
+mod reload;
 
 #[expect(
     clippy::unwrap_used,

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::Request;
+use axum::http;
 use fleetd::agent::local::Local;
-use fleetd::agent::{Agent, Identity, LeaveRequest};
+use fleetd::agent::request::{Description, Dump};
+use fleetd::agent::{Agent, Identity, Request};
 use fleetd::api::Api;
 use fleetd::cluster::Cluster;
-use fleetd::engine::{Engine, Policy};
+use fleetd::engine::{Candidacy, Engine, Policy};
 use fleetd::guard::clock::Virtual;
 use fleetd::guard::{self, Guard};
 use fleetd::init::scripted::ScriptedInit;
@@ -55,20 +56,26 @@ pub(crate) struct Host {
 struct Daemon {
     trust: Arc<Trust>,
     metrics: Metrics,
+    candidacy: Arc<Candidacy>,
     stop: CancellationToken,
-    leave: mpsc::Sender<LeaveRequest>,
+    requests: mpsc::Sender<Request>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// A request to a router; status and body.
 pub(crate) async fn send(router: axum::Router, method: &str, path: &str, body: &str) -> (u16, String) {
     let router = TowerToHyperService::new(router);
-    let request = Request::builder().method(method).uri(path);
+    let request = http::Request::builder().method(method).uri(path);
     let request = request.body(Body::from(body.to_owned())).unwrap();
     let answer = router.call(request).await.unwrap();
     let status = answer.status().as_u16();
     let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn pair(text: &&str) -> (String, String) {
+    let (k, v) = text.split_once('=').unwrap();
+    (k.to_owned(), v.to_owned())
 }
 
 pub(crate) fn name(text: &str) -> UnitName {
@@ -111,10 +118,6 @@ impl World {
     fn join_as(&mut self, id: MachineId, boot: u32, metadata: &[&str]) -> usize {
         let n = self.machines.len();
         let run = tempfile::tempdir().unwrap();
-        let pair = |s: &&str| {
-            let (k, v) = s.split_once('=').unwrap();
-            (k.to_owned(), v.to_owned())
-        };
         self.machines.push(Host {
             id,
             init: ScriptedInit::new(run.path().join("units")),
@@ -294,11 +297,36 @@ impl World {
         self.start(machine);
     }
 
+    /// SIGHUP, with other metadata `k=v` in the configuration.
+    pub(crate) async fn reload(&mut self, machine: usize, metadata: &[&str]) {
+        let host = &mut self.machines[machine];
+        host.metadata = metadata.iter().map(pair).collect();
+        let described = Request::Describe(Description {
+            address: host.address(),
+            metadata: host.metadata.clone(),
+        });
+        let daemon = host.daemon.as_ref().unwrap();
+        daemon.requests.send(described).await.unwrap();
+    }
+
+    /// SIGUSR1.
+    pub(crate) async fn dump(&self, machine: usize) -> Dump {
+        let (sender, dumped) = oneshot::channel();
+        let daemon = self.machines[machine].daemon.as_ref().unwrap();
+        daemon.requests.send(Request::Dump(sender)).await.unwrap();
+        dumped.await.unwrap()
+    }
+
+    /// Whether the machine may lead, and whether it does.
+    pub(crate) fn candidacy(&self, machine: usize) -> &Candidacy {
+        &self.machines[machine].daemon.as_ref().unwrap().candidacy
+    }
+
     /// `systemctl stop fleet`; whether the leave was accepted.
     pub(crate) async fn leave(&mut self, machine: usize) -> bool {
         let daemon = self.machines[machine].daemon.take().unwrap();
         let (sender, left) = oneshot::channel();
-        daemon.leave.send(sender).await.unwrap();
+        daemon.requests.send(Request::Leave(sender)).await.unwrap();
         let accepted = left.await.unwrap();
         daemon.stop.cancel();
         for task in daemon.tasks {
@@ -320,21 +348,26 @@ impl Host {
         tokio::spawn(guard::run(directory, clock, init, stop));
     }
 
+    fn address(&self) -> String {
+        format!("10.0.0.{}", self.id.as_str().trim_start_matches('0'))
+    }
+
     fn start(&mut self, keys: &Keys) {
         // Every start is another process: another connection to systemd, another event stream.
         let stop = CancellationToken::new();
-        let (leave, requests) = mpsc::channel(1);
+        let (requests, inbox) = mpsc::channel(1);
         let registry: fleetd::registry::SharedRegistry = Arc::new(self.client.clone());
         let trust = Arc::new(Trust::open(self.run.path()).unwrap());
         let metrics = Metrics::default();
         let identity = Identity {
             id: self.id,
             boot_id: format!("boot-{}", self.boot),
-            address: format!("10.0.0.{}", self.id.as_str().trim_start_matches('0')),
+            address: self.address(),
             metadata: self.metadata.clone(),
             capacity: Capacity::default(),
             version: "test".to_owned(),
         };
+        let candidacy: Arc<Candidacy> = Arc::default();
         let agent = Agent {
             registry: registry.clone(),
             keys: keys.clone(),
@@ -356,6 +389,7 @@ impl Host {
         };
         let engine = Engine {
             metrics: metrics.engine.clone(),
+            candidacy: candidacy.clone(),
             registry,
             keys: keys.clone(),
             machine: self.id,
@@ -367,13 +401,14 @@ impl Host {
             pulse: Pulse::default(),
         };
         let agent_stop = stop.clone();
-        let agent = tokio::spawn(async move { agent.run(agent_stop, requests).await.unwrap() });
+        let agent = tokio::spawn(async move { agent.run(agent_stop, inbox).await.unwrap() });
         let engine = tokio::spawn(engine.run(stop.clone()));
         self.daemon = Some(Daemon {
             trust,
             metrics,
+            candidacy,
             stop,
-            leave,
+            requests,
             tasks: vec![agent, engine],
         });
     }

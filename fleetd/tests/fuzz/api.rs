@@ -1,6 +1,7 @@
 //! Any request, against the API over the registry in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -231,8 +232,8 @@ impl Server {
         let run = tempfile::tempdir().unwrap();
         let store = MemoryRegistry::new();
         let trust = Arc::new(Trust::open(run.path()).unwrap());
-        let mut api = Api::new(Arc::new(store.client("api")), Keys::default(), trust);
-        api.page_size = 2;
+        let api = Api::new(Arc::new(store.client("api")), Keys::default(), trust);
+        api.page_size.store(2, Ordering::Relaxed);
         Self {
             router: TowerToHyperService::new(api.router()),
             store,

@@ -9,4 +9,5 @@
 )]
 
 mod api;
+mod config;
 mod records;

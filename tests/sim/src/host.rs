@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use fleetd::agent::local::Local;
-use fleetd::agent::{Agent, Identity, LeaveRequest};
+use fleetd::agent::{Agent, Identity, Request};
 use fleetd::api::Api;
 use fleetd::engine::{Engine, Policy};
 use fleetd::guard::Guard;
@@ -58,7 +58,7 @@ pub struct Host {
 struct Process {
     gate: Arc<Gate>,
     stop: CancellationToken,
-    leave: mpsc::Sender<LeaveRequest>,
+    requests: mpsc::Sender<Request>,
     tasks: Vec<JoinHandle<()>>,
     api: Router,
     /// It has been told to leave, and this is what became of it.
@@ -193,7 +193,7 @@ impl Host {
         let keys = Keys::default();
         let trust = Arc::new(Trust::open(&run)?);
         let metadata = parse_metadata(&self.metadata.join(",")).map_err(std::io::Error::other)?;
-        let (leave, requests) = mpsc::channel(1);
+        let (requests, inbox) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let systemd = Arc::new(Pid1 {
             init,
@@ -228,6 +228,7 @@ impl Host {
         };
         let engine = Engine {
             metrics: Arc::default(),
+            candidacy: Arc::default(),
             pulse: Pulse::default(),
             registry: wire(Role::Engine),
             keys,
@@ -241,7 +242,7 @@ impl Host {
         };
         let (witness, n, held, told) = (self.witness.clone(), self.n, gate.clone(), stop.clone());
         let agent = tokio::spawn(async move {
-            if let Err(error) = held.within(Box::pin(agent.run(told, requests))).await {
+            if let Err(error) = held.within(Box::pin(agent.run(told, inbox))).await {
                 witness.broke(n, &error.to_string());
             }
         });
@@ -250,7 +251,7 @@ impl Host {
         self.process = Some(Process {
             gate,
             stop,
-            leave,
+            requests,
             tasks: vec![agent, engine],
             api,
             leaving: None,
@@ -307,7 +308,7 @@ impl Host {
     pub fn leave(&mut self) {
         if let Some(process) = self.process.as_mut().filter(|p| p.leaving.is_none()) {
             let (sender, left) = oneshot::channel();
-            if process.leave.try_send(sender).is_ok() {
+            if process.requests.try_send(Request::Leave(sender)).is_ok() {
                 process.leaving = Some(left);
             }
         }

@@ -27,6 +27,7 @@ impl Loop<'_> {
         }
         self.read();
         self.publish();
+        self.describe();
         self.finish_leaving();
         while self.tasks.try_join_next().is_some() {}
     }

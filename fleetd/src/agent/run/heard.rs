@@ -103,6 +103,7 @@ impl Loop<'_> {
                     let _ = answer.send(false);
                 }
             }
+            Message::Described(result) => self.described(result),
             Message::Owned(name, owner) => {
                 if let Some(unit) = self.units.get_mut(&name)
                     && owner == Owner::Nobody
@@ -438,31 +439,5 @@ impl Loop<'_> {
             self.dirty.extend(self.units.keys().cloned());
         }
         self.observe_unknown();
-    }
-
-    pub(super) fn asked_to_leave(&mut self, request: LeaveRequest) {
-        let Some(joined) = self.joined.clone() else {
-            let _ = request.send(false);
-            return;
-        };
-        self.leaving = Some(request);
-        let door = self.door.clone();
-        self.beside(async move {
-            let announced = tokio::time::timeout(LEAVE_ACCEPTED, door.announce_leave(&joined)).await;
-            let accepted = match announced {
-                Ok(Ok(())) => true,
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "could not leave the cluster; every unit is kept");
-                    false
-                }
-                Err(_) => {
-                    tracing::warn!(
-                        "could not leave the cluster: the registry did not answer; every unit is kept"
-                    );
-                    false
-                }
-            };
-            Message::LeaveAnnounced(accepted)
-        });
     }
 }
