@@ -70,6 +70,8 @@ fn whole(cluster: &Cluster) -> Result<()> {
             service,
             ["X-Fleet", "MachineMetadata", "api-scenario=yes"],
             ["X-Fleet", more[0], more[1]],
+            // What is enabled needs a daemon-reload; a new unit alone would not.
+            ["Install", "WantedBy", "multi-user.target"],
         ]
     };
     patch(cluster, &[("add", 2, "yes")])?;
