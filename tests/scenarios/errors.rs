@@ -70,16 +70,15 @@ fn lines(cluster: &Cluster) -> Result<()> {
     )?;
     cluster.unit_file(
         1,
-        "later.service",
-        "[Service]\nExecStart=/bin/true\n[X-Fleet]\nReplaces=a.service\n",
+        "apart.service",
+        "[Service]\nExecStart=/bin/true\n[X-Fleet]\nReplaces=a.service\nConflicts=b.service\n",
     )?;
     says(
         cluster,
-        &["submit", "later.service"],
+        &["submit", "apart.service"],
         1,
-        &["later.service:4:", "Replaces", "not supported yet"],
+        &["apart.service", "Conflicts cannot be used with Replaces"],
     )?;
-    cluster.unit_file(1, "disk.swap", "[Swap]\nWhat=/dev/sda2\n")?;
     says(cluster, &["list-units", "--bogus"], 2, &["--bogus"])?;
     says(cluster, &["frobnicate"], 2, &["frobnicate"])?;
     says(

@@ -3,7 +3,8 @@
 //! * [`UnitFile`]: the text of a unit, its options, canonical form and [`Hash`](struct@Hash)
 //! * [`UnitName`] and [`UnitType`]: names, templates and instances
 //! * [`Requirements`]: what the `[X-Fleet]` section asks of a machine; [`validate`] is the check at submit
-//! * [`Glob`]: the patterns of `Conflicts=`
+//! * [`Glob`]: the patterns of `Conflicts=` and `Replaces=`
+//! * [`escape`]: paths inside unit names
 //! * [`MachineId`], [`Metadata`]: machines as requirements see them
 //! * [`DesiredState`]: what a unit's owner wants
 //! * [`wire`]: the JSON of the HTTP API
@@ -21,6 +22,7 @@
 //! No IO, no clock and no async here; every function depends on its arguments alone. "fleet-reference" in these
 //! pages is the description of coreos/fleet 1.0 that this project stays compatible with.
 
+pub mod escape;
 pub mod glob;
 mod hex;
 pub mod machine;

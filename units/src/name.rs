@@ -68,33 +68,34 @@ impl UnitType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == suffix)
     }
 
-    /// Whether the cluster runs units of this type.
+    /// Whether the cluster runs units of this type: all that systemd starts from a file.
     pub fn is_supported(self) -> bool {
-        matches!(
-            self,
-            Self::Service | Self::Socket | Self::Timer | Self::Path | Self::Mount
-        )
+        self.unsupported().is_none()
     }
 
-    /// Whether names of this type may contain `@`.
+    /// Why the cluster does not run units of this type, if it does not.
+    pub fn unsupported(self) -> Option<&'static str> {
+        match self {
+            Self::Device => Some("the kernel makes devices, and udev tells systemd of them"),
+            Self::Scope => Some("programs make scopes for processes they have started"),
+            Self::Busname | Self::Snapshot => Some("systemd has none of these any more"),
+            Self::Automount
+            | Self::Mount
+            | Self::Path
+            | Self::Service
+            | Self::Slice
+            | Self::Socket
+            | Self::Swap
+            | Self::Target
+            | Self::Timer => None,
+        }
+    }
+
+    /// Whether names of this type may contain `@`; the same five in fleet and in systemd.
     pub fn may_be_template(self) -> bool {
         matches!(
             self,
             Self::Path | Self::Service | Self::Socket | Self::Target | Self::Timer
-        )
-    }
-
-    /// Whether fleetctl takes an argument with this suffix as a whole name.
-    fn is_recognized_in_argument(self) -> bool {
-        matches!(
-            self,
-            Self::Service
-                | Self::Socket
-                | Self::Timer
-                | Self::Path
-                | Self::Device
-                | Self::Mount
-                | Self::Automount
         )
     }
 }
@@ -163,7 +164,7 @@ impl UnitName {
     }
 
     /// The unit that a command-line argument means: the base name of the path, with `.service` appended unless it
-    /// ends in one of the suffixes fleetctl knows (service, socket, timer, path, device, mount, automount).
+    /// ends in the suffix of a unit type. fleet 1.0 knew only seven of them.
     pub fn from_argument(argument: &str) -> Result<Self, NameError> {
         let base = argument
             .trim_end_matches('/')
@@ -177,8 +178,8 @@ impl UnitName {
             .rsplit_once('.')
             .and_then(|(_, suffix)| UnitType::from_suffix(suffix));
         match suffix {
-            Some(unit_type) if unit_type.is_recognized_in_argument() => Self::parse(base),
-            _ => Self::parse(&format!("{base}.service")),
+            Some(_) => Self::parse(base),
+            None => Self::parse(&format!("{base}.service")),
         }
     }
 

@@ -6,11 +6,10 @@
 //!   several keys each on their own. It needs `Conflicts=`, for it does nothing alone, and goes with neither
 //!   `Global=` (a unit on every machine keeps clear of no domain) nor `MachineID=`.
 //! * `Spread=key [key…]` balances the instances of a template over the values of the keys, the first key first, and
-//!   gives way rather than leave a unit unplaced. Goes with neither `Global=` nor `MachineID=`. Not supported yet.
+//!   gives way rather than leave a unit unplaced. Machines without a key share a value of their own. Goes with neither
+//!   `Global=` nor `MachineID=`.
 //! * `OnDisconnect=keep|stop`: what a machine does with the unit once the cluster may run it elsewhere. `keep`, the
-//!   default, is what fleet does. `stop` is not supported yet.
-//!
-//! What is not supported yet is checked, then refused: a requirement that is ignored is a promise broken later.
+//!   default, is what fleet does.
 
 mod combine;
 mod error;
@@ -54,9 +53,9 @@ pub struct Requirements {
     pub global: bool,
     /// `FailureDomain=`: metadata keys, each of which widens `conflicts` to all machines with the same value of it.
     pub failure_domain: Vec<String>,
-    /// `Replaces=`: units that make room for this one. Refused for now, so always empty.
+    /// `Replaces=`: units that lose their place to this one on whichever machine it comes to.
     pub replaces: Vec<Glob>,
-    /// `Spread=`: metadata keys to balance over. Refused for now, so always empty.
+    /// `Spread=`: metadata keys over whose values the instances of the template are balanced, the first key first.
     pub spread: Vec<String>,
     /// `OnDisconnect=`: whether it may run on where the cluster cannot see it.
     pub on_disconnect: OnDisconnect,
@@ -110,21 +109,17 @@ impl Requirements {
     /// Reads the requirements of the unit of that name.
     ///
     /// # Errors
-    /// The first value that is malformed, combination of keys that contradicts itself, or key that is not supported
-    /// yet. Combinations are checked as written, which is what fleet did, and with specifiers replaced.
+    /// The first value that is malformed, or combination of keys that contradicts itself. Combinations are checked as
+    /// written, which is what fleet did, and with specifiers replaced.
     pub fn parse(name: &UnitName, file: &UnitFile) -> Result<Parsed, RequirementError> {
         let as_written = read::read(file, None)?;
         combine::check(&as_written.requirements)?;
-        let parsed = match name.is_template() {
-            true => as_written,
-            false => {
-                let replaced = read::read(file, Some(name))?;
-                combine::check(&replaced.requirements)?;
-                replaced
-            }
-        };
-        read::refuse_unsupported(file, &parsed.requirements)?;
-        Ok(parsed)
+        if name.is_template() {
+            return Ok(as_written);
+        }
+        let replaced = read::read(file, Some(name))?;
+        combine::check(&replaced.requirements)?;
+        Ok(replaced)
     }
 }
 

@@ -82,7 +82,6 @@ fn invalid(origin: &Origin, error: &ValidateError) -> String {
         RequirementError::Malformed {
             key, value, expected, ..
         } => format!("{key}={value:?}: {expected}"),
-        RequirementError::Unsupported { assignment, .. } => format!("{assignment} is not supported yet"),
         other => other.to_string(),
     };
     format!("{origin}:{line}:{column}: {text}")

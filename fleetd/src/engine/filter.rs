@@ -54,6 +54,10 @@ pub enum Rejection {
         /// It is on its way out.
         leaving: bool,
     },
+    /// A unit there has a `Replaces=` that matches.
+    Replaced(UnitName),
+    /// It would drive out a unit that `MachineOf=` wants there.
+    ReplacesPeer(UnitName),
 }
 
 /// What the unit is to the machine it is checked against.
@@ -79,6 +83,8 @@ impl Rejection {
             Self::MachineOf(_) => "MachineOf unit is not there",
             Self::Conflict { .. } => "conflicting unit there",
             Self::DomainConflict { .. } => "conflicting unit in the same failure domain",
+            Self::Replaced(_) => "replaced by a unit there",
+            Self::ReplacesPeer(_) => "Replaces and MachineOf contradict",
         }
     }
 
@@ -144,6 +150,11 @@ impl fmt::Display for Rejection {
                     machine.short()
                 )
             }
+            Self::Replaced(unit) => write!(f, "holds {unit}, which replaces it"),
+            Self::ReplacesPeer(peer) => write!(
+                f,
+                "would have to hold {peer} for MachineOf=, which its Replaces= drives out"
+            ),
         }
     }
 }
@@ -191,11 +202,32 @@ pub(crate) fn check<'a>(
             leaving: holding == Holding::Leaving,
         });
     }
-    // Last, for the plan looks at peers only when everything else about a unit is settled.
-    if let Some(peer) = requirements.machine_of.iter().find(|peer| !view.holds(id, peer)) {
-        return Err(Rejection::MachineOf(peer.clone()));
+    if let Some(peer) = view.replacing.own_peer(unit) {
+        return Err(Rejection::ReplacesPeer(peer.clone()));
     }
-    Ok(())
+    // Who makes room for whom on one machine the plan settles by itself: it depends on who stays.
+    if stance == Stance::Coming
+        && let Some(carrier) = view.replaced_on(unit, id)
+    {
+        return Err(Rejection::Replaced(carrier.clone()));
+    }
+    // Last, for the plan looks at peers only when everything else about a unit is settled.
+    has_peers(view, requirements, id)
+}
+
+/// Whether all units that `MachineOf=` names belong to that machine.
+///
+/// # Errors
+/// The first that does not.
+pub(crate) fn has_peers(
+    view: &View<'_>,
+    requirements: &Requirements,
+    id: &MachineId,
+) -> Result<(), Rejection> {
+    match requirements.machine_of.iter().find(|peer| !view.holds(id, peer)) {
+        Some(peer) => Err(Rejection::MachineOf(peer.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Whether the machine itself, whatever it holds and whether it is in sight, is what the unit asks for.

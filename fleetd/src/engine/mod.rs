@@ -3,6 +3,7 @@
 //! Pure half: [`plan`] takes the cluster at one revision to a list of [`Step`]s with reasons. IO half: the election and
 //! the run loop, which writes each step as one transaction behind the leader's fence.
 
+mod balance;
 mod candidacy;
 mod decision;
 mod draft;
@@ -10,6 +11,7 @@ pub mod election;
 mod filter;
 mod memory;
 mod plan;
+mod replacing;
 mod returned;
 mod run;
 #[cfg(test)]

@@ -8,9 +8,11 @@
 //! 1. *settle*: units that hold a place keep it while it is still valid, the longest-placed first, so that of two
 //!    that cannot be together the newcomer goes;
 //! 2. units whose `MachineOf=` peers are no longer there lose their place;
-//! 3. *globals* get their copies on every fitting machine;
-//! 4. *place*: the rest goes to the least loaded machine that passes every filter, or gets a verdict;
-//! 5. presences are taken in, unused contents go.
+//! 3. units that another one on their machine replaces lose their place, and with them those that follow them;
+//! 4. *globals* get their copies on every fitting machine;
+//! 5. *place*: the rest goes to the best machine that passes every filter (ranked by `Spread=`, then by load), or gets a
+//!    verdict;
+//! 6. presences are taken in, unused contents go.
 
 mod place;
 mod settle;
@@ -62,6 +64,9 @@ pub fn plan(cluster: &Cluster, memory: &Memory, now: Duration, policy: &Policy) 
     };
     planner.settle_all();
     planner.unseat_followers();
+    if planner.make_room() {
+        planner.unseat_followers();
+    }
     planner.spread_globals();
     planner.place_all();
     planner.finish()

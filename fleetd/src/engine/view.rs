@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use units::{MachineId, OnDisconnect, Requirements, UnitName};
 
+use super::balance::{Balance, ByLoad, Rank};
 use super::filter::Stance;
+use super::replacing::Replacing;
 use super::returned::stray;
 use crate::cluster::{Cluster, Machine};
 
@@ -17,8 +19,9 @@ pub(crate) struct View<'a> {
     /// What each machine holds or still has to let go of. Absent machines keep theirs: a unit on a machine that is
     /// out of sight may well run there.
     occupants: BTreeMap<&'a MachineId, Occupants>,
-    /// Machines by load, then id: the order in which places are tried.
-    by_load: BTreeSet<(usize, &'a MachineId)>,
+    by_load: ByLoad<'a>,
+    balance: Balance<'a>,
+    pub(crate) replacing: Replacing<'a>,
     /// Units that hold a place and whose conflicts reach beyond their machine.
     wide: BTreeMap<UnitName, BTreeSet<&'a MachineId>>,
     /// Machines that have been told something about a unit, or bring a copy of it.
@@ -32,6 +35,8 @@ struct Occupants {
     units: BTreeMap<UnitName, Holding>,
     /// Those of `units` with conflicts of their own: only they can object to a newcomer.
     guarded: BTreeSet<UnitName>,
+    /// Those of `units` with a `Replaces=`.
+    carriers: BTreeSet<UnitName>,
 }
 
 impl Stance {
@@ -56,6 +61,8 @@ impl<'a> View<'a> {
             cluster,
             occupants: BTreeMap::new(),
             by_load: cluster.machines.keys().map(|id| (0, id)).collect(),
+            balance: Balance::new(cluster),
+            replacing: Replacing::new(cluster),
             wide: BTreeMap::new(),
             places: BTreeMap::new(),
             ending,
@@ -129,7 +136,11 @@ impl<'a> View<'a> {
         let requirements = self.requirements(unit);
         let occupants = self.occupants.entry(id).or_default();
         let before = occupants.units.len();
-        occupants.units.insert(unit.clone(), holding);
+        let was_held = occupants.units.insert(unit.clone(), holding) == Some(Holding::Held);
+        let is_held = holding == Holding::Held;
+        if self.replacing.is_carrier(unit) {
+            occupants.carriers.insert(unit.clone());
+        }
         if let Some(requirements) = requirements
             && !requirements.conflicts.is_empty()
         {
@@ -139,6 +150,9 @@ impl<'a> View<'a> {
             }
         }
         let after = occupants.units.len();
+        if was_held != is_held {
+            self.balance.count(unit, machine, is_held);
+        }
         self.reload(id, before, after);
     }
 
@@ -148,9 +162,13 @@ impl<'a> View<'a> {
         };
         let occupants = self.occupants.entry(id).or_default();
         let before = occupants.units.len();
-        occupants.units.remove(unit);
+        let was_held = occupants.units.remove(unit) == Some(Holding::Held);
         occupants.guarded.remove(unit);
+        occupants.carriers.remove(unit);
         let after = occupants.units.len();
+        if was_held {
+            self.balance.count(unit, machine, false);
+        }
         self.reload(id, before, after);
         if let Some(machines) = self.wide.get_mut(unit) {
             machines.remove(id);
@@ -164,12 +182,39 @@ impl<'a> View<'a> {
         if before != after {
             self.by_load.remove(&(before, id));
             self.by_load.insert((after, id));
+            self.balance.reload(id, before, after);
         }
     }
 
     /// Machines, least loaded first, ties by id.
     pub(crate) fn by_load(&self) -> impl Iterator<Item = (usize, &'a MachineId)> {
         self.by_load.iter().copied()
+    }
+
+    /// The machines for a unit that asks to be spread, best first; each rank least loaded first, ties by id.
+    pub(crate) fn by_balance(&self, unit: &UnitName) -> Option<Vec<Rank<'_, 'a>>> {
+        self.balance.ranks(unit, self.requirements(unit)?)
+    }
+
+    /// Units with a `Replaces=` that `machine` holds, by name.
+    pub(crate) fn carriers_on(&self, machine: &MachineId) -> impl Iterator<Item = &UnitName> {
+        let occupants = self.occupants.get(machine).into_iter();
+        occupants.flat_map(|o| {
+            let is_held = |unit: &&UnitName| o.units.get(*unit) == Some(&Holding::Held);
+            o.carriers.iter().filter(is_held)
+        })
+    }
+
+    /// The first unit that `machine` holds and that drives `unit` out.
+    pub(crate) fn replaced_on(&self, unit: &UnitName, machine: &MachineId) -> Option<&UnitName> {
+        self.carriers_on(machine)
+            .find(|carrier| self.replacing.drives_out(carrier, unit))
+    }
+
+    /// Units that `machine` holds, by name.
+    pub(crate) fn held_on(&self, machine: &MachineId) -> impl Iterator<Item = &UnitName> {
+        let units = self.occupants.get(machine).into_iter().flat_map(|o| &o.units);
+        units.filter_map(|(unit, holding)| (*holding == Holding::Held).then_some(unit))
     }
 
     /// Whether `machine` holds `unit` for good (not merely until it is released).

@@ -47,6 +47,7 @@ cases![
     enabled_names_are_held_from_the_next_reload_on,
     only_watched_names_are_reported,
     names_of_the_host,
+    slices_that_nothing_runs_in_are_free,
 ];
 
 async fn names_nobody_knows(bench: &mut Bench) -> Outcome {
@@ -328,4 +329,22 @@ async fn names_of_the_host(bench: &mut Bench) -> Outcome {
     let running = bench.status(&bench.host).await?;
     ensure!(running.active == "active", running);
     Ok(())
+}
+
+async fn slices_that_nothing_runs_in_are_free(bench: &mut Bench) -> Outcome {
+    let name = UnitName::parse("fleetcase.slice").map_err(|e| e.to_string())?;
+    // systemd takes the question for a reason to have it.
+    bench.status(&name).await?;
+    let owner = bench.init.owner(&name).await;
+    ensure!(owner == Ok(Owner::Nobody), owner);
+
+    let (name, path) = bench.linked(name.as_str(), Kind::Runs).await?;
+    bench.init.reload().await.map_err(said)?;
+    ensure!(bench.start(&name).await? == JobResult::Done, "another result");
+    bench.until(|status| status.active == "active").await?;
+    let owner = bench.init.owner(&name).await;
+    ensure!(owner == Ok(Owner::Nobody), owner);
+    ensure!(bench.stop(&name).await? == JobResult::Done, "another result");
+    bench.until(|status| status.active == "inactive").await?;
+    bench.removed(&name, &path).await
 }

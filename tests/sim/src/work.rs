@@ -58,6 +58,10 @@ fn text(name: &str, machines: usize, dice: &mut Dice) -> String {
             if dice.chance(30) {
                 fleet += "FailureDomain=zone\n";
             }
+            // Without another throw of the dice: seeds that once found something go on as they did.
+            if service.contains("/bin/1") {
+                fleet += "Spread=zone\n";
+            }
         }
         name if name.starts_with("db@") && dice.chance(50) => fleet += "MachineMetadata=disk=ssd\n",
         "b.service" if dice.chance(60) => fleet += "MachineOf=a.service\n",
@@ -65,6 +69,7 @@ fn text(name: &str, machines: usize, dice: &mut Dice) -> String {
             fleet += &format!("MachineID={:032x}\n", 1 + dice.below(machines.min(7)));
         }
         "a.service" | "c.service" if dice.chance(40) => fleet += "Conflicts=db@*\n",
+        "a.service" if service.contains("/bin/0") => fleet += "Replaces=db@*\n",
         _ => {}
     }
     if name != "all.service" && dice.chance(20) {

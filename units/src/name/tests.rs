@@ -59,7 +59,17 @@ fn every_type_makes_a_name_and_five_make_templates() {
     };
     assert_eq!(
         of(UnitType::is_supported),
-        ["mount", "path", "service", "socket", "timer"]
+        [
+            "automount",
+            "mount",
+            "path",
+            "service",
+            "slice",
+            "socket",
+            "swap",
+            "target",
+            "timer"
+        ]
     );
     assert_eq!(
         of(UnitType::may_be_template),
@@ -150,9 +160,15 @@ fn arguments() {
         ("a.device", "a.device"),
         ("a.mount", "a.mount"),
         ("a.automount", "a.automount"),
-        ("a.target", "a.target.service"),
-        ("a.swap", "a.swap.service"),
-        ("a.slice", "a.slice.service"),
+        ("a.target", "a.target"),
+        ("a.swap", "a.swap"),
+        ("a.slice", "a.slice"),
+        // Types that are refused later, in clear words.
+        ("a.scope", "a.scope"),
+        ("a.snapshot", "a.snapshot"),
+        ("a.busname", "a.busname"),
+        ("a.socket.bak", "a.socket.bak.service"),
+        ("a.Target", "a.Target.service"),
         ("a.", "a..service"),
     ] {
         assert_eq!(

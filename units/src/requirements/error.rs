@@ -53,21 +53,13 @@ pub enum RequirementError {
     /// `FailureDomain=` without `Conflicts=`.
     #[error("FailureDomain needs Conflicts: it says how far they reach, and does nothing alone")]
     FailureDomainAlone,
-    /// A key, or a value of it, that comes with a later version.
-    #[error("{location}: {assignment} is not supported yet")]
-    Unsupported {
-        /// Where.
-        location: Location,
-        /// `Key=` or `Key=value`.
-        assignment: &'static str,
-    },
 }
 
 impl RequirementError {
     /// Where, if it is about one option.
     pub fn location(&self) -> Option<Location> {
         match self {
-            Self::Malformed { location, .. } | Self::Unsupported { location, .. } => Some(*location),
+            Self::Malformed { location, .. } => Some(*location),
             Self::Unresolvable { .. } | Self::Incompatible(..) | Self::FailureDomainAlone => None,
         }
     }

@@ -29,31 +29,13 @@ pub(super) fn read(file: &UnitFile, name: Option<&UnitName>) -> Result<Parsed, R
         global: reader.global(),
         failure_domain: reader.metadata_keys(FAILURE_DOMAIN)?,
         replaces: reader.replaces()?,
-        spread: reader.metadata_keys(SPREAD)?,
+        spread: reader.spread()?,
         on_disconnect: reader.on_disconnect()?,
     };
     Ok(Parsed {
         requirements,
         warnings: reader.warnings,
     })
-}
-
-/// Refuses what is understood but not done yet.
-pub(super) fn refuse_unsupported(
-    file: &UnitFile,
-    requirements: &Requirements,
-) -> Result<(), RequirementError> {
-    let unsupported = [
-        (!requirements.replaces.is_empty(), REPLACES, "Replaces="),
-        (!requirements.spread.is_empty(), SPREAD, "Spread="),
-    ];
-    let values = Values { file, name: None };
-    for (_, key, assignment) in unsupported.into_iter().filter(|(used, ..)| *used) {
-        if let Some(Value { location, .. }) = values.of(key).pop() {
-            return Err(RequirementError::Unsupported { location, assignment });
-        }
-    }
-    Ok(())
 }
 
 struct Reader<'a> {
@@ -217,6 +199,17 @@ impl Reader<'_> {
                     keys.push(word);
                 }
             }
+        }
+        Ok(keys)
+    }
+
+    fn spread(&mut self) -> Result<Vec<String>, RequirementError> {
+        let keys = self.metadata_keys(SPREAD)?;
+        if let Some(name) = self.values.name.filter(|name| name.instance().is_none())
+            && let Some(value) = self.values.of(SPREAD).first()
+        {
+            let message = format!("Spread= has no effect: {name} is no instance of a template");
+            self.warn(value, message);
         }
         Ok(keys)
     }

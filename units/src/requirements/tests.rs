@@ -217,6 +217,36 @@ fn failure_domain() {
     assert_eq!(domains(""), [""; 0]);
 }
 
+/// fleet-reference §1.5: not split at blanks; several by quotes or repetition.
+#[test]
+fn replaces() {
+    for (lines, expected) in [
+        ("Replaces=web@*", &["web@*"][..]),
+        ("Replaces=a?\nReplaces=[bc].service", &["a?", "[bc].service"]),
+        ("Replaces=\"a\" \"b\"", &["a", "b"]),
+        ("Replaces=%p-old@%i.service", &["web-old@1.service"]),
+        ("X-Replaces=a", &[]),
+    ] {
+        let replaces = requirements("web@1.service", lines).replaces;
+        assert_eq!(texts(replaces), expected, "{lines}");
+    }
+}
+
+#[test]
+fn spread() {
+    for unit in ["web@1.service", "web@.service", "web.service"] {
+        let spread = requirements(unit, "Spread=zone  region\nSpread=rack zone").spread;
+        assert_eq!(spread, ["zone", "region", "rack"], "{unit}");
+    }
+    let warned = |unit| parse(unit, "Spread=zone").unwrap().warnings;
+    assert_eq!(warned("web@1.service"), []);
+    assert_eq!(warned("web@.service"), []);
+    assert_eq!(
+        texts(warned("web.service")),
+        ["Spread= has no effect: web.service is no instance of a template"]
+    );
+}
+
 #[test]
 fn on_disconnect() {
     for lines in ["", "OnDisconnect=keep", "OnDisconnect=stop\nOnDisconnect=keep"] {

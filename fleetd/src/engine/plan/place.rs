@@ -1,5 +1,6 @@
 //! Units that want a place: a copy on every fitting machine, or the least loaded one of them, or a verdict.
 
+use super::super::balance::Rank;
 use super::*;
 
 impl<'a> Planner<'a> {
@@ -30,6 +31,8 @@ impl<'a> Planner<'a> {
 
     pub(super) fn place_all(&mut self) {
         let mut waiting: Vec<&'a UnitName> = std::mem::take(&mut self.pending).into_iter().collect();
+        // Those that take the places of others first: nothing is to be started only to make room.
+        waiting.sort_by_key(|name| !self.view.replacing.is_carrier(name));
         let mut allowance = self.memory.allowance(self.now, self.policy);
         // A second round is only for those whose MachineOf= peers found a place in the one before.
         loop {
@@ -105,21 +108,60 @@ impl<'a> Planner<'a> {
         true
     }
 
-    /// A machine that passes every filter: one that runs the unit already, else the least loaded.
+    /// A machine that passes every filter, and why that one: where it runs already, else the best by `Spread=`, else the
+    /// least loaded.
     pub(super) fn choose(&self, name: &UnitName) -> Option<(&'a MachineId, String)> {
         let has = |m: &Machine| !m.is_releasing(name);
         let mut there = self.view.places(name).into_iter();
         if let Some((id, _)) = there.find(|(id, m)| has(m) && self.fits(name, id).is_none()) {
             return Some((id, "runs there already".to_owned()));
         }
-        let (load, id) = self
-            .view
-            .by_load()
-            .find(|(_, id)| self.fits(name, id).is_none())?;
+        let (load, id, ranked) = match self.view.by_balance(name) {
+            Some(ranks) => self.choose_balanced(name, &ranks)?,
+            None => {
+                let fits = |(_, id): &(usize, &MachineId)| self.fits(name, id).is_none();
+                let (load, id) = self.view.by_load().find(fits)?;
+                (load, id, "least loaded of the machines that fit".to_owned())
+            }
+        };
         let units = if load == 1 { "unit" } else { "units" };
-        Some((
-            id,
-            format!("least loaded of the machines that fit ({load} {units} there before it)"),
+        let ignored = self.ignored(name, id).unwrap_or_default();
+        Some((id, format!("{ranked} ({load} {units} there before it){ignored}")))
+    }
+
+    /// The least loaded of the machines that fit in the first rank that has any; equal ranks are one.
+    fn choose_balanced(
+        &self,
+        name: &UnitName,
+        ranks: &[Rank<'_, 'a>],
+    ) -> Option<(usize, &'a MachineId, String)> {
+        let fits = |(_, id): &&(usize, &MachineId)| self.fits(name, id).is_none();
+        ranks.chunk_by(|a, b| a.counts == b.counts).find_map(|equal| {
+            let first = |rank: &Rank<'_, 'a>| {
+                rank.machines
+                    .iter()
+                    .find(fits)
+                    .map(|found| (*found, rank.words()))
+            };
+            let ((load, id), words) = equal.iter().filter_map(first).min()?;
+            Some((
+                load,
+                id,
+                format!("least instances in {words}, then least loaded of the machines that fit"),
+            ))
+        })
+    }
+
+    /// What is not done about a unit on that machine though `Replaces=` says so, because it goes round in a circle.
+    fn ignored(&self, name: &UnitName, id: &MachineId) -> Option<String> {
+        let replacing = &self.view.replacing;
+        let is_circular = |other: &&UnitName| replacing.is_circular(name, other);
+        let other = match replacing.is_carrier(name) {
+            true => self.view.held_on(id).find(is_circular)?,
+            false => return None,
+        };
+        Some(format!(
+            "; stays beside {other}: Replaces= is ignored where units replace each other"
         ))
     }
 

@@ -298,21 +298,46 @@ impl<'a> Planner<'a> {
         self.pending.insert(name);
     }
 
+    /// Takes their places from units that another one on their machine replaces; `true` if there were any.
+    pub(super) fn make_room(&mut self) -> bool {
+        let cluster = self.cluster();
+        let mut any = false;
+        for (id, _) in cluster.present() {
+            // Who came in this very pass takes its place in the next one.
+            let is_home = |unit: &&UnitName| cluster.home(unit) == Some(id);
+            let mut carriers: Vec<UnitName> = self.view.carriers_on(id).filter(is_home).cloned().collect();
+            // Those that nobody drives out come first: what has to go itself takes no place. There is always one, for
+            // a circle drives nobody out.
+            let replacing = |a: &Self, one: &UnitName, all: &[UnitName]| {
+                all.iter().any(|other| a.view.replacing.drives_out(other, one))
+            };
+            while let Some(at) = carriers.iter().position(|c| !replacing(self, c, &carriers)) {
+                let carrier = carriers.remove(at);
+                let goes = |unit: &&UnitName| is_home(unit) && self.view.replacing.drives_out(&carrier, unit);
+                let goers: Vec<UnitName> = self.view.held_on(id).filter(goes).cloned().collect();
+                carriers.retain(|c| !goers.contains(c));
+                for name in goers {
+                    if let Some((name, _)) = cluster.units.get_key_value(&name) {
+                        self.unseat(name, id, &Rejection::Replaced(carrier.clone()));
+                        any = true;
+                    }
+                }
+            }
+        }
+        any
+    }
+
     pub(super) fn fits(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
         let requirements = self.view.requirements(name)?;
         filter::check(&self.view, name, requirements, id, Stance::Coming).err()
     }
 
-    /// As [`Self::fits`], for a unit that is there already.
-    pub(super) fn still_fits(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
-        let requirements = self.view.requirements(name)?;
-        filter::check(&self.view, name, requirements, id, Stance::Staying).err()
-    }
-
-    /// As [`Self::still_fits`], but for `MachineOf=`, which is looked at when every unit's own place is settled.
+    /// As [`Self::fits`], for a unit that is there already; but for `MachineOf=`, which is looked at when every unit's
+    /// own place is settled.
     pub(super) fn may_stay(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
-        self.still_fits(name, id)
-            .filter(|rejection| !matches!(rejection, Rejection::MachineOf(_)))
+        let requirements = self.view.requirements(name)?;
+        let rejection = filter::check(&self.view, name, requirements, id, Stance::Staying).err();
+        rejection.filter(|rejection| !matches!(rejection, Rejection::MachineOf(_)))
     }
 
     pub(super) fn unseat_followers(&mut self) {
@@ -335,8 +360,10 @@ impl<'a> Planner<'a> {
                 let Some((id, _)) = home.filter(|(id, _)| self.view.holds(id, name.as_ref())) else {
                     return false;
                 };
-                match self.still_fits(name, id) {
-                    Some(rejection @ Rejection::MachineOf(_)) => {
+                // Whatever else there may be against it: of the rest of the filters only the first one speaks.
+                let requirements = self.view.requirements(name);
+                match requirements.map(|r| filter::has_peers(&self.view, r, id)) {
+                    Some(Err(rejection)) => {
                         self.unseat(name, id, &rejection);
                         false
                     }

@@ -114,6 +114,22 @@ fn a_chain_of_followers_is_placed_in_one_pass_and_falls_with_its_head() {
 }
 
 #[test]
+fn a_follower_whose_head_is_gone_goes_whatever_else_there_is_against_it() {
+    let (mut bed, [a, b]) = Bed::with(["", "zone=b"]);
+    bed.launch("wide.service", "Conflicts=*.service\nFailureDomain=zone");
+    bed.launch("alone.service", "MachineID=00000001");
+    bed.settle();
+    assert_eq!(bed.home("wide.service"), Some(b));
+    // Its conflict with what is out of sight is found after it was let stay, and before its peers are looked for.
+    bed.record(a, "zone=b", false);
+    bed.cut(b);
+    bed.launch("alone.service", "MachineOf=nobody.service");
+    bed.settle();
+    assert_eq!(bed.copies("alone.service"), []);
+    bed.check();
+}
+
+#[test]
 fn units_that_ask_for_each_others_machine_wait_for_ever_and_say_so() {
     let (mut bed, [a]) = Bed::with([""]);
     bed.launch("a.service", "MachineOf=b.service");

@@ -14,6 +14,8 @@ mod guarded;
 mod lost;
 mod moves;
 mod random;
+mod replaces;
 mod returned;
+mod spread;
 mod unreadable;
 mod verdicts;

@@ -57,6 +57,12 @@ fn lines() -> impl Strategy<Value = String> {
         1 => unit.clone().prop_map(|u| format!("Conflicts={}", unit_name(u))),
         1 => unit.clone().prop_map(|u| format!("Conflicts={}\nFailureDomain=zone disk", unit_name(u))),
         2 => unit.clone().prop_map(|u| format!("MachineOf={}", unit_name(u))),
+        1 => unit.clone().prop_map(|u| format!("Replaces={}", unit_name(u))),
+        1 => Just("Replaces=u0?.service".to_owned()),
+        // Of one and the same unit that is refused.
+        1 => (unit.clone(), 1..UNITS).prop_map(|(u, v)| {
+            format!("MachineOf={}\nReplaces={}", unit_name(u), unit_name((u + v) % UNITS))
+        }),
         1 => (1..=MACHINES).prop_map(|m| format!("MachineID={}", id(m))),
         1 => Just("Global=true\nMachineMetadata=zone=a\nMachineMetadata=zone=b".to_owned()),
         1 => unit.prop_map(|u| format!("Global=true\nConflicts={}", unit_name(u))),
@@ -92,7 +98,7 @@ fn unit_name(n: usize) -> String {
 fn happen(bed: &mut Bed, what: Happening) {
     match what {
         // A unit cannot follow itself: such a content is as good as unreadable.
-        Happening::Submit(u, lines, _) if lines == format!("MachineOf={}", unit_name(u)) => {}
+        Happening::Submit(u, lines, _) if lines.contains(&format!("MachineOf={}", unit_name(u))) => {}
         Happening::Submit(u, lines, desired) => bed.submit(&unit_name(u), &lines, desired),
         Happening::Want(u, desired) => {
             if bed.cluster.units.contains_key(&name(&unit_name(u))) {
@@ -269,6 +275,10 @@ fn clashes(
         let near = id == there || one.failure_domain.iter().any(shares);
         near && one.conflicts.iter().any(|glob| glob.matches(to.as_str()))
     };
+    let mut beside = places.iter().filter(|(_, there)| there == id);
+    if beside.any(|(other, _)| replaces(cluster, other, unit)) {
+        return true;
+    }
     places
         .iter()
         .filter(|(other, _)| other != unit)
@@ -280,6 +290,28 @@ fn clashes(
                     .and_then(|u| u.requirements.as_ref().ok())
                     .is_some_and(|r| objects(r, unit, there))
         })
+}
+
+/// Whether `unit` makes `other` go: `Replaces=` says so, and not in a circle.
+fn replaces(cluster: &Cluster, unit: &UnitName, other: &UnitName) -> bool {
+    let names = |one: &UnitName| -> BTreeSet<&UnitName> {
+        let globs = requirements(cluster, one).map_or(&[][..], |r| &r.replaces);
+        let named = |other: &&UnitName| *other != one && globs.iter().any(|g| g.matches(other.as_str()));
+        cluster.units.keys().filter(named).collect()
+    };
+    let mut reached = names(other);
+    loop {
+        let further: BTreeSet<&UnitName> = reached.iter().flat_map(|one| names(one)).collect();
+        if further.is_subset(&reached) {
+            break;
+        }
+        reached.extend(further);
+    }
+    let stays = cluster.units[other]
+        .requirements
+        .as_ref()
+        .map_or(true, |r| r.global);
+    names(unit).contains(other) && !reached.contains(unit) && !stays
 }
 
 /// Passes, answers and time, until nothing is to come of any of them.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
-use units::UnitName;
+use units::{UnitName, UnitType};
 use zbus::proxy::CacheProperties;
 use zbus::{ObjectPath, OwnedVariant};
 
@@ -279,7 +279,8 @@ impl Shared {
             // Not in memory, or no name that systemd takes.
             Err(_) => return Ok(Owner::Nobody),
         };
-        let wanted = ["LoadState", "FragmentPath", "SourcePath"].map(|property| (UNIT, property));
+        let wanted =
+            ["LoadState", "ActiveState", "FragmentPath", "SourcePath"].map(|property| (UNIT, property));
         let read = self
             .read(session, name.as_str(), &path, wanted.into_iter())
             .await?;
@@ -287,6 +288,12 @@ impl Shared {
             return Ok(Owner::Nobody);
         }
         let fragment = PathBuf::from(read.words("FragmentPath"));
+        // systemd loads a slice from nothing at all as soon as somebody asks about the name. One that is up holds what
+        // the host runs in it.
+        let is_mere_name = name.unit_type() == UnitType::Slice && read.words("ActiveState") == "inactive";
+        if fragment.as_os_str().is_empty() && is_mere_name {
+            return Ok(Owner::Nobody);
+        }
         Ok(if fragment.as_os_str().is_empty() {
             let source = read.words("SourcePath");
             Owner::Host(PathBuf::from(if source.is_empty() {

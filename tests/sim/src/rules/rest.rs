@@ -84,6 +84,15 @@ pub fn converged(cluster: &Cluster, machines: &[Up<'_>]) -> Option<Violation> {
             format!("left at rest: {violation}"),
         ));
     }
+    for up in machines {
+        if let Some((unit, carrier)) = replaced(cluster, &up.id) {
+            let m = digits(&up.id);
+            return Some(Violation::new(
+                Rule::NoNewViolation,
+                format!("left at rest: {unit} is on {m}, and {carrier} replaces it there"),
+            ));
+        }
+    }
     for (unit, known) in &cluster.units {
         let Ok(record) = &known.record else { continue };
         let wants_place = record.desired != DesiredState::Inactive && !unit.is_template();
@@ -178,6 +187,27 @@ fn carried_out(cluster: &Cluster, id: &MachineId, init: &ScriptedInit) -> Option
     None
 }
 
+/// A unit on `id`, and one there that replaces it.
+fn replaced<'a>(cluster: &'a Cluster, id: &MachineId) -> Option<(&'a UnitName, &'a UnitName)> {
+    let units = &cluster.machines.get(id)?.assignments;
+    let runs = |unit: &&UnitName| cluster.home(unit) == Some(id);
+    units.keys().filter(runs).find_map(|unit| {
+        let mut others = units.keys();
+        let carrier = others.find(|other| replaces(cluster, id, other, unit))?;
+        Some((unit, carrier))
+    })
+}
+
+/// Whether `carrier` belongs to `id` and replaces `unit`. What users ask for here never goes round in a circle.
+fn replaces(cluster: &Cluster, id: &MachineId, carrier: &UnitName, unit: &UnitName) -> bool {
+    let known = cluster.units.get(carrier);
+    let globs = known
+        .and_then(|u| u.requirements.as_ref().ok())
+        .map(|r| &r.replaces);
+    cluster.home(carrier) == Some(id)
+        && globs.is_some_and(|globs| globs.iter().any(|g| g.matches(unit.as_ref())))
+}
+
 /// An independent look at whether `unit` could be on `id`, in the cluster as it is.
 fn could_hold(cluster: &Cluster, id: &MachineId, unit: &UnitName) -> bool {
     let requirements = |unit: &UnitName| cluster.units.get(unit).and_then(|u| u.requirements.as_ref().ok());
@@ -204,6 +234,10 @@ fn could_hold(cluster: &Cluster, id: &MachineId, unit: &UnitName) -> bool {
             .unwrap_or(false)
     };
     if !fits || !wants.machine_of.iter().all(|peer| runs(peer)) {
+        return false;
+    }
+    let beside = machine.assignments.keys();
+    if beside.into_iter().any(|other| replaces(cluster, id, other, unit)) {
         return false;
     }
     let shares = |there: &MachineId, keys: &[String]| {

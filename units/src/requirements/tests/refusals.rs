@@ -165,26 +165,12 @@ fn what_fleet_allows_together() {
         "OnDisconnect=stop\nGlobal=true",
         "OnDisconnect=stop\nConflicts=b*",
         "Conflicts=web@*\nFailureDomain=zone\nMachineMetadata=a=b",
+        "MachineOf=a.service\nReplaces=b*",
+        "MachineMetadata=a=b\nReplaces=b*",
+        "Spread=zone\nConflicts=a",
+        "Spread=zone\nReplaces=a",
     ] {
         requirements("web@1.service", lines);
-    }
-}
-
-#[test]
-fn what_comes_later_is_refused_until_then() {
-    for (lines, message) in [
-        ("Replaces=a", "line 2, column 10: Replaces= is not supported yet"),
-        (
-            "MachineOf=a.service\nReplaces=b",
-            "line 3, column 10: Replaces= is not supported yet",
-        ),
-        (
-            "Spread=zone region",
-            "line 2, column 8: Spread= is not supported yet",
-        ),
-    ] {
-        assert_eq!(refusal("web@1.service", lines), message);
-        assert_eq!(refusal("web@.service", lines), message);
     }
 }
 
@@ -221,14 +207,27 @@ fn the_check_at_submit() {
             "unit file is empty: expected at least one option",
         ),
         (
-            "a.target",
+            "a.device",
             &UnitFile::default(),
-            "unit type \"target\" is not supported yet: expected service, socket, timer, path or mount",
+            "unit type \"device\" is not supported (the kernel makes devices, and udev tells systemd of them): \
+             expected automount, mount, path, service, slice, socket, swap, target or timer",
         ),
         (
-            "a.automount",
+            "a.scope",
             &file,
-            "unit type \"automount\" is not supported yet: expected service, socket, timer, path or mount",
+            "unit type \"scope\" is not supported (programs make scopes for processes they have started): \
+             expected automount, mount, path, service, slice, socket, swap, target or timer",
+        ),
+        (
+            "a.snapshot",
+            &file,
+            "unit type \"snapshot\" is not supported (systemd has none of these any more): \
+             expected automount, mount, path, service, slice, socket, swap, target or timer",
+        ),
+        (
+            "a--b.slice",
+            &file,
+            "a--b.slice is no name of a slice: expected parts joined by a \"-\", each the slice within the one before",
         ),
     ] {
         assert_eq!(validate(&name(unit), file).unwrap_err().to_string(), message);
@@ -247,8 +246,68 @@ fn the_check_at_submit() {
             .starts_with("line 4, column 17: MachineMetadata=\"a\": expected key=value"),
         "{error}"
     );
-    for unit in ["a.service", "a.socket", "a.timer", "a.path", "a.mount"] {
-        assert!(validate(&name(unit), &UnitFile::parse("[Unit]\nDescription=a").unwrap()).is_ok());
+    for kind in crate::UnitType::ALL {
+        let file = UnitFile::parse("[Unit]\nDescription=a").unwrap();
+        assert_eq!(
+            validate(&name(&format!("a.{kind}")), &file).is_ok(),
+            kind.is_supported()
+        );
+    }
+    for (unit, is_slice) in [
+        ("a-b-c.slice", true),
+        ("-.slice", true),
+        ("-a.slice", false),
+        ("a-.slice", false),
+    ] {
+        let file = UnitFile::parse("[Slice]\nCPUWeight=10").unwrap();
+        assert_eq!(validate(&name(unit), &file).is_ok(), is_slice, "{unit}");
+    }
+}
+
+/// systemd.mount(5), systemd.automount(5), systemd.swap(5): the name is the path.
+#[test]
+fn mounts_automounts_and_swaps_are_named_by_their_path() {
+    for (unit, text) in [
+        ("mnt-a.mount", "[Mount]\nWhat=tmpfs\nWhere=/mnt/a"),
+        ("mnt-a.mount", "[Mount]\nWhat=tmpfs\nWhere=//mnt/a/"),
+        ("mnt-a.mount", "[Mount]\nWhat=tmpfs\nWhere=/other\nWhere=/mnt/a"),
+        ("mnt-a.automount", "[Automount]\nWhere=/mnt/a"),
+        (r"mnt-a\x2db.mount", "[Mount]\nWhere=/mnt/a-b"),
+        ("dev-sda2.swap", "[Swap]\nWhat=/dev/sda2"),
+        // Without, systemd takes the path from the name; what it works out later is left to it.
+        ("mnt-a.mount", "[Mount]\nWhat=tmpfs"),
+        ("mnt-a.mount", "[Mount]\nWhere=/other\nWhere="),
+        ("mnt-a.mount", "[Mount]\nWhere=%t/a"),
+        ("dev-disk-by\\x2duuid-1.swap", "[Swap]\nWhat=UUID=1"),
+        // Not the keys of this type.
+        ("mnt-a.mount", "[Mount]\nWhat=/dev/sda2"),
+        ("mnt-a.service", "[Mount]\nWhere=/other"),
+    ] {
+        let checked = validate(&name(unit), &UnitFile::parse(text).unwrap());
+        assert!(checked.is_ok(), "{unit}: {text}: {checked:?}");
+    }
+    for (unit, text, message) in [
+        (
+            "scratch.mount",
+            "[Mount]\nWhat=tmpfs\nWhere = /mnt/scratch",
+            "line 3, column 9: Where=\"/mnt/scratch\": expected /scratch, for systemd wants the name to say the path; \
+             the mount of this one is mnt-scratch.mount",
+        ),
+        (
+            "mnt-my-data.automount",
+            "[Automount]\nWhere=/mnt/my-data",
+            "line 2, column 7: Where=\"/mnt/my-data\": expected /mnt/my/data, for systemd wants the name to say the path; \
+             the automount of this one is mnt-my\\x2ddata.automount",
+        ),
+        (
+            "a--b.swap",
+            "[Swap]\nWhat=/dev/sda2",
+            "line 2, column 6: What=\"/dev/sda2\": expected another name, for systemd wants it to say the path; \
+             the swap of this one is dev-sda2.swap",
+        ),
+    ] {
+        let error = validate(&name(unit), &UnitFile::parse(text).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), message);
     }
 }
 
