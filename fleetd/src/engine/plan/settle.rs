@@ -19,12 +19,16 @@ impl<'a> Planner<'a> {
             .for_each(|(name, entry)| since(name, entry.created));
         cluster.verdicts.keys().for_each(|name| since(name, i64::MAX));
         for (name, places) in self.view.placed_units() {
+            // What it is only let go of is no place of its own.
+            let is_place = |m: &&Machine| !m.is_releasing(name);
             let created = |m: &Machine| m.assignments.get(name).map(|e| e.created);
             since(
                 name,
                 places
                     .iter()
-                    .filter_map(|(_, m)| created(m))
+                    .map(|(_, m)| *m)
+                    .filter(is_place)
+                    .filter_map(created)
                     .min()
                     .unwrap_or(i64::MAX),
             );

@@ -248,3 +248,33 @@ fn a_rebooted_machine_is_told_again_to_run_what_belongs_there() {
     assert_eq!(bed.copies("x.service"), [a]);
     bed.check();
 }
+
+/// Destroyed and made anew while its old copy was out of sight: it has been let go of elsewhere for long, and that is no
+/// reason to come before what has its place where the copy is.
+#[test]
+fn a_copy_of_a_unit_that_is_being_let_go_of_elsewhere_drives_nobody_out() {
+    let (mut bed, [a, b]) = Bed::with(["", ""]);
+    bed.launch("again.service", "");
+    bed.settle();
+    bed.cut(a);
+    bed.wait(60);
+    assert_eq!(bed.home("again.service"), Some(b));
+    bed.destroy("again.service");
+    // It is told to let go of it, and does not answer.
+    bed.pass();
+    bed.heal(a);
+    bed.launch("other.service", "MachineID=00000001");
+    bed.pass();
+    assert_eq!(bed.home("other.service"), Some(a));
+    bed.cut(a);
+    bed.launch("again.service", "Conflicts=other.service");
+    bed.heal(a);
+    bed.pass();
+    assert_eq!(bed.home("other.service"), Some(a));
+    bed.settle();
+    assert_eq!(
+        (bed.home("other.service"), bed.home("again.service")),
+        (Some(a), Some(b))
+    );
+    bed.check();
+}
