@@ -123,6 +123,9 @@ pub struct MachineRecord {
     /// Of its fleetd.
     #[serde(default)]
     pub version: String,
+    /// It takes no part in elections; fleet 1.0 called it the capability `DISABLE_ENGINE`.
+    #[serde(default)]
+    pub disable_engine: bool,
     /// It left in an orderly way: nothing of it is lost, and nothing is expected back.
     #[serde(default)]
     pub left: bool,

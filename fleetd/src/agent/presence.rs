@@ -39,6 +39,8 @@ pub struct Identity {
     pub capacity: Capacity,
     /// Of this fleetd.
     pub version: String,
+    /// It takes no part in elections.
+    pub disable_engine: bool,
 }
 
 /// A presence that holds.
@@ -305,6 +307,7 @@ impl Door {
             metadata,
             capacity,
             version,
+            disable_engine,
             ..
         } = self.identity.clone();
         let overrides = before.map(|r| r.overrides.clone()).unwrap_or_default();
@@ -315,6 +318,7 @@ impl Door {
             overrides,
             capacity,
             version,
+            disable_engine,
             left,
             ttl: self.ttl.as_secs(),
         }

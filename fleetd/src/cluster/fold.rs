@@ -51,7 +51,7 @@ impl Cluster {
     fn put(&mut self, kv: &KeyValue) {
         match self.keys.parse(&kv.key) {
             Some(Key::Cluster) => self.uuid = Some(String::from_utf8_lossy(&kv.value).into_owned()),
-            Some(Key::Leader | Key::Recovered(_)) | None => {}
+            Some(Key::Leader | Key::EngineVersion | Key::Recovered(_)) | None => {}
             Some(Key::Doubted(uuid)) => {
                 let seen = std::str::from_utf8(&kv.value).ok().and_then(|s| s.parse().ok());
                 self.doubted.insert(uuid, seen.unwrap_or(Revision::MAX));
@@ -118,7 +118,7 @@ impl Cluster {
     fn delete(&mut self, key: &str) {
         match self.keys.parse(key) {
             Some(Key::Cluster) => self.uuid = None,
-            Some(Key::Leader | Key::Recovered(_)) | None => {}
+            Some(Key::Leader | Key::EngineVersion | Key::Recovered(_)) | None => {}
             Some(Key::Doubted(uuid)) => drop(self.doubted.remove(&uuid)),
             Some(Key::Recovering) => self.is_recovering = false,
             Some(Key::Unit(name)) => self.set_unit(name, 0, None),

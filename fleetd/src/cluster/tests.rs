@@ -47,6 +47,7 @@ fn machine(zone: &str) -> MachineRecord {
         overrides: BTreeMap::new(),
         capacity: units::Capacity::default(),
         version: String::new(),
+        disable_engine: false,
         left: false,
         ttl: 15,
     }

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use units::MachineId;
 
+use super::version::{Admission, VERSION, admission};
 use crate::registry::keys::Keys;
 use crate::registry::{
-    Backoff, Change, Commit, LeaseId, Precondition, RegistryError, Revision, Select, SharedRegistry, Txn,
+    Backoff, Change, Commit, LeaseId, Precondition, RegistryError, Revision, Select, SharedRegistry,
 };
 
 /// How long a leader that fell silent blocks the next one.
@@ -58,10 +59,22 @@ impl Drop for Leadership {
 }
 
 /// Waits until this machine leads. Cancel safe but for a lease that may be left to run out.
+///
+/// A machine whose engine is older than one that has led never does: see [`super::version`].
 pub async fn campaign(registry: &SharedRegistry, keys: &Keys, machine: &MachineId) -> Leadership {
+    campaign_as(VERSION, registry, keys, machine).await
+}
+
+/// As [`campaign`], as an engine of that version.
+pub(super) async fn campaign_as(
+    version: u32,
+    registry: &SharedRegistry,
+    keys: &Keys,
+    machine: &MachineId,
+) -> Leadership {
     let mut backoff = Backoff::default();
     loop {
-        match attempt(registry, keys, machine).await {
+        match attempt(version, registry, keys, machine).await {
             Ok(Some(leadership)) => return leadership,
             // The key was free a moment ago, or still is: look again at once.
             Ok(None) => backoff.reset(),
@@ -75,12 +88,15 @@ pub async fn campaign(registry: &SharedRegistry, keys: &Keys, machine: &MachineI
 
 /// One try: takes the key if it is free, else waits until it is. `None` says: try again.
 async fn attempt(
+    version: u32,
     registry: &SharedRegistry,
     keys: &Keys,
     machine: &MachineId,
 ) -> Result<Option<Leadership>, RegistryError> {
     let key = keys.leader();
-    let snapshot = registry.read(&[Select::Key(key.clone())]).await?;
+    let version_key = keys.engine_version();
+    let what = [key.clone(), version_key.clone()].map(Select::Key);
+    let snapshot = registry.read(&what).await?;
     if snapshot.get(&key).is_some() {
         let mut watch = registry
             .watch(Select::Key(key.clone()), snapshot.revision + 1)
@@ -92,11 +108,26 @@ async fn attempt(
             }
         }
     }
+    let admitted = match admission(keys, snapshot.get(&version_key), version) {
+        Admission::Admitted(txn) => txn,
+        Admission::Outdated(led) => {
+            tracing::warn!(
+                version,
+                led,
+                "will not lead: a newer engine has led this cluster; upgrade fleetd on this machine"
+            );
+            let mut watch = registry
+                .watch(Select::Key(version_key), snapshot.revision + 1)
+                .await?;
+            watch.next().await?;
+            return Ok(None);
+        }
+    };
 
     let asked = Instant::now();
     let lease = registry.grant(LEADER_TTL).await?;
     let value = machine.as_str().as_bytes().to_vec();
-    let txn = Txn::new()
+    let txn = admitted
         .when(Precondition::Absent(key.clone()))
         .put_leased(key.clone(), value, lease.id);
     let outcome = registry.commit(txn).await;

@@ -17,6 +17,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod version;
 mod view;
 
 pub use candidacy::Candidacy;
@@ -25,3 +26,4 @@ pub use filter::Rejection;
 pub use memory::{Allowance, Memory, Policy};
 pub use plan::{Plan, plan};
 pub use run::Engine;
+pub use version::VERSION;

@@ -21,6 +21,8 @@ pub enum Key {
     Cluster,
     /// The leader of the engines.
     Leader,
+    /// The highest version of an engine that ever led.
+    EngineVersion,
     /// Under which uuid a cluster goes on.
     Recovered(String),
     /// A machine has seen a later revision of the cluster of that uuid than the registry has.
@@ -74,6 +76,11 @@ impl Keys {
     /// `leader`
     pub fn leader(&self) -> String {
         format!("{}leader", self.prefix)
+    }
+
+    /// `engine/version`
+    pub fn engine_version(&self) -> String {
+        format!("{}engine/version", self.prefix)
     }
 
     /// `recovered/`
@@ -184,6 +191,7 @@ impl Keys {
         Some(match parts.as_slice() {
             ["cluster"] => Key::Cluster,
             ["leader"] => Key::Leader,
+            ["engine", "version"] => Key::EngineVersion,
             ["recovered", uuid] => Key::Recovered((*uuid).to_owned()),
             ["doubted", uuid] => Key::Doubted((*uuid).to_owned()),
             ["recovering"] => Key::Recovering,
@@ -214,6 +222,7 @@ mod tests {
         for (text, key) in [
             (keys.cluster(), Key::Cluster),
             (keys.leader(), Key::Leader),
+            (keys.engine_version(), Key::EngineVersion),
             (keys.recovered("5d2c"), Key::Recovered("5d2c".to_owned())),
             (keys.doubted("5d2c"), Key::Doubted("5d2c".to_owned())),
             (keys.recovering(), Key::Recovering),

@@ -109,6 +109,32 @@ async fn a_restart_of_fleetd_touches_nothing_and_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_without_an_engine_says_so_and_the_version_of_the_others_is_kept() {
+    let mut world = World::new(2).await;
+    world.machines[0].disable_engine = true;
+    world.restart(0).await;
+    world.settle().await;
+    let said = world.machines.iter().map(|m| m.id);
+    let cluster = world.cluster().await;
+    let said: Vec<bool> = said
+        .map(|id| {
+            cluster.machines[&id]
+                .record
+                .as_ref()
+                .unwrap()
+                .value
+                .disable_engine
+        })
+        .collect();
+    assert_eq!(said, [true, false]);
+    let kv = world.snapshot().await.get(&world.keys.engine_version()).cloned();
+    assert_eq!(
+        kv.unwrap().value,
+        fleetd::engine::VERSION.to_string().into_bytes()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn destroyed_units_leave_nothing_behind() {
     let world = World::new(2).await;
     let empty = world.snapshot().await.kvs.len();

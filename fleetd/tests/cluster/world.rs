@@ -44,6 +44,7 @@ pub(crate) struct Host {
     pub id: MachineId,
     pub init: Arc<ScriptedInit>,
     pub client: MemoryClient,
+    pub disable_engine: bool,
     metadata: BTreeMap<String, String>,
     boot: u32,
     run: TempDir,
@@ -122,6 +123,7 @@ impl World {
             id,
             init: ScriptedInit::new(run.path().join("units")),
             client: self.store.client(&format!("m{n}")),
+            disable_engine: false,
             metadata: metadata.iter().map(pair).collect(),
             boot,
             run,
@@ -366,6 +368,7 @@ impl Host {
             metadata: self.metadata.clone(),
             capacity: Capacity::default(),
             version: "test".to_owned(),
+            disable_engine: self.disable_engine,
         };
         let candidacy: Arc<Candidacy> = Arc::default();
         let agent = Agent {

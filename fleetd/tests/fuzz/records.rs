@@ -174,6 +174,7 @@ proptest! {
             None => return Ok(()),
             Some(Key::Cluster) => keys.cluster(),
             Some(Key::Leader) => keys.leader(),
+            Some(Key::EngineVersion) => keys.engine_version(),
             Some(Key::Recovered(uuid)) => keys.recovered(&uuid),
             Some(Key::Doubted(uuid)) => keys.doubted(&uuid),
             Some(Key::Recovering) => keys.recovering(),

@@ -222,6 +222,7 @@ impl Host {
                 metadata,
                 capacity: Capacity::default(),
                 version: "sim".to_owned(),
+                disable_engine: false,
             },
             ttl: TTL,
             local: Local::open(&run.join("units"), &run.join("records"))?,

@@ -250,6 +250,7 @@ impl Bed {
             overrides: BTreeMap::new(),
             capacity: units::Capacity::default(),
             version: "1".to_owned(),
+            disable_engine: false,
             left,
             ttl: 15,
         };

@@ -19,3 +19,4 @@ mod returned;
 mod spread;
 mod unreadable;
 mod verdicts;
+mod versions;
