@@ -1,5 +1,5 @@
 //! Unit files that somebody damaged: read or refused, never anything else, and what is read stays what it is.
-//! More cases: `PROPTEST_CASES=100000 cargo test --package units --test fuzz`.
+//! 256 cases of each; more: `PROPTEST_CASES=100000 cargo test --package units --test fuzz`.
 
 #![allow(clippy::unwrap_used)] // clippy takes only functions marked as tests for such
 
@@ -55,6 +55,11 @@ fn damage() -> impl Strategy<Value = Damage> {
         b"Global=true\n",
         b"MachineOf=",
         b"Conflicts=[",
+        b"Replaces=",
+        b"Spread=",
+        b"[Mount]\nWhere=/",
+        b"[Swap]\nWhat=/a-b\xff",
+        b"/../",
         b"%i",
         b"\xe2\x80\xa8",
     ];
@@ -105,14 +110,37 @@ fn holds(bytes: &[u8]) -> Result<(), TestCaseError> {
     prop_assert_eq!(again.hash(), file.hash());
     let sent = UnitFile::from_options(file.options().to_vec());
     prop_assert_eq!(sent.map(|f| f.hash()).ok(), Some(file.hash()));
-    for name in ["a.service", "a@.service", "a@b.service", "a.timer"].map(|n| UnitName::parse(n).unwrap()) {
+    for name in NAMES.map(|n| UnitName::parse(n).unwrap()) {
         // What the API checks is what fleetctl checked.
         let [one, other] =
             [&file, &again].map(|f| format!("{:?}", validate(&name, f).ok().map(|p| p.requirements)));
         prop_assert_eq!(one, other);
+        if let Err(error) = validate(&name, &file) {
+            let error = error.to_string();
+            prop_assert!(!error.is_empty() && !error.contains('\n'), "{error:?}");
+        }
     }
     Ok(())
 }
+
+/// One of each type, and the kinds of name.
+const NAMES: [&str; 15] = [
+    "a.service",
+    "a@.service",
+    "a@b.service",
+    "a.timer",
+    "a.socket",
+    "a.path",
+    "a.target",
+    "a-b.slice",
+    "mnt-a.mount",
+    r"mnt-a\x2db.automount",
+    "dev-a.swap",
+    "a.device",
+    "a.scope",
+    "a.snapshot",
+    "a.busname",
+];
 
 proptest! {
     #[test]
@@ -126,7 +154,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_name_or_refused(text in prop_oneof!["(?s).{0,40}", "[a-z@.\\\\:_-]{0,12}\\.(service|socket|x)"]) {
+    fn any_text_is_a_name_or_refused(text in prop_oneof!["(?s).{0,40}", "[a-z@.\\\\:_-]{0,12}\\.(service|socket|mount|slice|target|swap|x)"]) {
         if let Ok(name) = UnitName::parse(&text) {
             prop_assert_eq!(name.as_str(), text.as_str());
             prop_assert!(name.as_str().len() < 256 && !text.contains('/') && !text.contains('\0'));

@@ -87,7 +87,7 @@ fn only_a_machine_that_passes_every_filter_takes_what_was_replaced() {
         (bed.home("old.service"), bed.home("other.service")),
         (Some(a), Some(c))
     );
-    bed.launch("new.service", &format!("Replaces=old*\nMachineOf=pin.service"));
+    bed.launch("new.service", "Replaces=old*\nMachineOf=pin.service");
     bed.launch("pin.service", "MachineID=00000001");
     bed.settle();
     assert_eq!(bed.home("new.service"), Some(a));

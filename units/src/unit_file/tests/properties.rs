@@ -61,6 +61,14 @@ fn written(options: &[UnitOption]) -> impl Strategy<Value = String> + use<> {
     })
 }
 
+/// The same options, each section in one piece: in the order in which the sections were first seen.
+fn grouped(options: &[UnitOption]) -> Vec<UnitOption> {
+    let first_seen = |option: &UnitOption| options.iter().position(|o| o.section == option.section);
+    let mut grouped = options.to_vec();
+    grouped.sort_by_key(first_seen);
+    grouped
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused_and_what_is_read_is_stable(text in prop_oneof![text(), ".{0,60}", "(?s).{0,60}"]) {
@@ -103,6 +111,17 @@ proptest! {
         let sent = UnitFile::from_options(options).unwrap();
         prop_assert_eq!(file.hash(), sent.hash(), "{:?}", text);
         prop_assert_eq!(file, sent);
+    }
+
+    #[test]
+    fn the_same_content_has_the_same_hash_however_its_sections_are_interleaved(
+        (one, other) in vec(plain_option(), 0..10)
+            .prop_flat_map(|options| (written(&options), written(&grouped(&options))))
+    ) {
+        let [one, other] = [&one, &other].map(|text| UnitFile::parse(text).unwrap());
+        prop_assert_eq!(one.hash(), other.hash());
+        prop_assert_eq!(one.canonical(), other.canonical());
+        prop_assert_eq!(UnitFile::parse(&one.canonical()).unwrap().canonical(), one.canonical());
     }
 
     #[test]
