@@ -6,6 +6,7 @@
 mod alone;
 mod api;
 mod containers;
+mod corpus;
 mod errors;
 mod faults;
 mod forming;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         reload::scenarios(),
         tls::scenarios(),
         unit::scenarios(),
+        corpus::scenarios(),
         placement::scenarios(),
         errors::scenarios(),
         api::scenarios(),
