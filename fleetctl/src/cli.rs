@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what it means.
 
+mod remote;
 mod settings;
 mod unsupported;
 mod usage;
@@ -13,6 +14,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
 
+pub use remote::{Journal, Ssh};
 pub use settings::Settings;
 
 const EXIT_CODES: &str = "\
@@ -21,6 +23,7 @@ Exit codes:
   1  it is not: refused, failed, not placeable, timed out, API not reachable
   2  the command line could not be understood
   3  `status` only: the unit is not active (on its own machine: the code of `systemctl status`)
+`ssh` and `journal` end as what they run there does; 255: ssh itself failed
 
 Global options can be given in the environment too: FLEETCTL_ENDPOINT for --endpoint, and so on.
 A command may be shortened as long as it stays unique: list-m for list-machines.";
@@ -127,6 +130,9 @@ struct GlobalArgs {
     /// fleet's long form of -h
     #[arg(long = "h", global = true, hide = true, action = ArgAction::Help)]
     h: Option<bool>,
+
+    #[command(flatten)]
+    ssh: remote::SshArgs,
 }
 
 /// What to do.
@@ -160,7 +166,14 @@ pub enum Command {
         /// Accepted as fleet did, without effect
         #[arg(long, hide = true)]
         no_block: bool,
+        /// Accepted as fleet did, without effect: no ssh is needed
+        #[arg(long, hide = true)]
+        ssh_port: Option<u16>,
     },
+    /// Print the journal of a unit, from the machine it is on
+    Journal(Journal),
+    /// Go to a machine by ssh, or run a command there
+    Ssh(Ssh),
     /// List what runs, machine by machine
     ListUnits {
         /// How the table looks
@@ -208,6 +221,20 @@ pub enum Command {
     /// Take this machine out of its cluster; no unit is lost (as root)
     #[command(disable_help_flag = true)]
     Leave(OnThisMachine),
+    /// Copy stdin to a unix socket, and what it answers to stdout: the far end of --tunnel
+    #[command(hide = true)]
+    FdForward {
+        /// Where the socket is
+        #[arg(value_name = "SOCKET")]
+        sockets: Vec<String>,
+    },
+    /// Deprecated, as in fleet
+    #[command(hide = true)]
+    Verify {
+        /// Units
+        #[arg(value_name = "UNIT")]
+        units: Vec<String>,
+    },
     /// Print the version
     Version,
 }
@@ -282,7 +309,7 @@ pub struct Table {
 #[derive(Debug)]
 pub enum Parsed {
     /// Something to do.
-    Run(Invocation),
+    Run(Box<Invocation>),
     /// Help, or the version: it has been printed.
     Done(ExitStatus),
 }
@@ -313,8 +340,8 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     };
     unsupported::refuse(&matches)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| Error::Usage(error.to_string()))?;
-    Ok(Parsed::Run(Invocation {
+    Ok(Parsed::Run(Box::new(Invocation {
         settings: Settings::read(&cli.global)?,
         command: cli.command,
-    }))
+    })))
 }

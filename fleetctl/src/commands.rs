@@ -4,24 +4,30 @@ mod bring;
 mod cat;
 mod content;
 mod destroy;
+mod fd_forward;
+mod journal;
 mod list_machines;
 mod list_unit_files;
 mod list_units;
 mod load;
 mod on_this_machine;
 mod recover;
+mod remote;
 mod restart;
 mod send;
+mod ssh;
 mod start;
 mod status;
 mod stop;
 mod submit;
 mod table;
 mod unload;
+mod verify;
 mod version;
 mod withdraw;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -31,6 +37,7 @@ use crate::api::Api;
 use crate::cli::{Command, Invocation, Wait};
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
+use crate::ssh::{Options, Tunnel};
 use crate::wait::Patience;
 
 /// One *attempt* of `--block-attempts`.
@@ -43,6 +50,10 @@ pub(crate) struct Context {
     printer: Printer,
     /// Holds this machine's id.
     machine_id_file: PathBuf,
+    /// How machines are gone to.
+    ssh: Options,
+    /// Through which host, if not directly.
+    tunnel: Option<Rc<Tunnel>>,
 }
 
 /// Runs a command.
@@ -52,10 +63,16 @@ pub(crate) struct Context {
 pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
     let Invocation { settings, command } = invocation;
     let printer = Printer::new(settings.debug);
+    let tunnel = settings
+        .tunnel
+        .map(|host| Rc::new(Tunnel::new(settings.ssh.clone(), host, printer)));
+    let api = Api::new(settings.endpoint, settings.tls, settings.timeout, printer);
     let context = Context {
-        api: Api::new(settings.endpoint, settings.tls, settings.timeout, printer),
+        api: api.through(tunnel.clone()),
         printer,
         machine_id_file: settings.machine_id_file,
+        ssh: settings.ssh,
+        tunnel,
     };
     match command {
         Command::Submit(args) => submit::run(&context, &args).await,
@@ -70,10 +87,14 @@ pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
         Command::ListUnits { table, fields } => list_units::run(&context, table, &fields).await,
         Command::ListUnitFiles { table, fields } => list_unit_files::run(&context, table, &fields).await,
         Command::ListMachines { table, fields } => list_machines::run(&context, table, &fields).await,
+        Command::Ssh(args) => ssh::run(&context, &args).await,
+        Command::Journal(args) => journal::run(&context, &args).await,
         Command::Recover { dry_run } => recover::run(&context, dry_run).await,
         Command::Init(args) => on_this_machine::run("init", &args.arguments),
         Command::Join(args) => on_this_machine::run("join", &args.arguments),
         Command::Leave(args) => on_this_machine::run("leave", &args.arguments),
+        Command::FdForward { sockets } => fd_forward::run(&context, &sockets),
+        Command::Verify { .. } => Ok(verify::run(&context)),
         Command::Version => version::run(printer),
     }
 }

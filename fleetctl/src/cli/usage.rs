@@ -6,7 +6,6 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
-use super::unsupported;
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
 
@@ -29,7 +28,7 @@ pub(super) fn plain_booleans(command: &Command, args: Vec<OsString>) -> Vec<OsSt
             _ => None,
         }
     };
-    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let end = remote_command(command, &args).unwrap_or(args.len());
     let in_order = args.into_iter().enumerate();
     in_order
         .filter_map(|(index, arg)| match plain(&arg) {
@@ -37,6 +36,40 @@ pub(super) fn plain_booleans(command: &Command, args: Vec<OsString>) -> Vec<OsSt
             _ => Some(arg),
         })
         .collect()
+}
+
+/// Where the words are not for fleetctl: after `--`, and from the target of `ssh` on.
+fn remote_command(command: &Command, args: &[OsString]) -> Option<usize> {
+    let mut verb: Option<&Command> = None;
+    let mut words = args.iter().enumerate().skip(1);
+    while let Some((index, arg)) = words.next() {
+        let Some(arg) = arg.to_str() else { continue };
+        match (arg.strip_prefix("--"), verb) {
+            (Some(""), _) => return Some(index),
+            (Some(flag), _) => {
+                let mut known = command
+                    .get_arguments()
+                    .chain(verb.into_iter().flat_map(Command::get_arguments));
+                let takes_next = |arg: &Arg| {
+                    matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+                        && !arg.is_require_equals_set()
+                };
+                if known.any(|arg| arg.get_long() == Some(flag) && takes_next(arg)) {
+                    words.next();
+                }
+            }
+            (None, _) if arg.starts_with('-') => {}
+            (None, Some(verb)) if verb.get_name() == "ssh" => return Some(index),
+            (None, Some(_)) => {}
+            (None, None) => {
+                let mut meant = command
+                    .get_subcommands()
+                    .filter(|verb| verb.get_name().starts_with(arg));
+                verb = command.find_subcommand(arg).or_else(|| meant.next());
+            }
+        }
+    }
+    None
 }
 
 /// Prints what was asked for, or says what is wrong in as few lines as fleet did.
@@ -59,9 +92,6 @@ fn unknown_command(command: &Command, error: &clap::Error) -> String {
         Some(ContextValue::String(name)) => name.as_str(),
         _ => "",
     };
-    if let Some(instead) = unsupported::command(given) {
-        return format!("command {given:?} is not supported yet: {instead}");
-    }
     let names = command.get_subcommands().map(Command::get_name);
     let mut similar: Vec<&str> = names
         .filter(|name| !given.is_empty() && name.starts_with(given))
