@@ -16,6 +16,7 @@ mod pki;
 mod placement;
 mod proofs;
 mod registry;
+mod remote;
 mod store;
 mod tls;
 mod unit;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         unit::scenarios(),
         placement::scenarios(),
         errors::scenarios(),
+        remote::scenarios(),
         job::scenarios(),
         keeps::scenarios(),
         leaving::scenarios(),
