@@ -8,6 +8,7 @@ mod stream;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::http::{Method, StatusCode};
@@ -17,10 +18,12 @@ use units::wire::v1::{Machine, MachinePage, Unit, UnitPage, UnitState, UnitState
 use units::{DesiredState, MachineId, MachineRecord, UnitName, UnitOption, UnitView};
 
 use crate::printer::Printer;
+use crate::ssh::Tunnel;
 use http::{Answer, Ask, Client};
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::ApiError;
+pub(crate) use error::why;
 pub use stream::EventStream;
 pub use tls::{Tls, TlsError};
 
@@ -57,6 +60,13 @@ impl Api {
         Self {
             client: Client::new(endpoint, tls, timeout, printer),
         }
+    }
+
+    /// The same, from that host, where `endpoint` then is.
+    #[must_use]
+    pub fn through(mut self, tunnel: Option<Rc<Tunnel>>) -> Self {
+        self.client.tunnel = tunnel;
+        self
     }
 
     /// A unit with its content.

@@ -1,6 +1,7 @@
 //! The command line: what can be said, and what it means.
 
 mod help;
+mod remote;
 mod settings;
 mod unsupported;
 mod usage;
@@ -15,6 +16,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
 
+pub use remote::{Journal, Ssh};
 pub use settings::Settings;
 pub(crate) use words::spell_out;
 
@@ -24,6 +26,7 @@ Exit codes:
   1  it is not: refused, failed, not placeable, timed out, API not reachable
   2  the command line could not be understood
   3  `status` only: the unit is not active (on its own machine: the code of `systemctl status`)
+`ssh` and `journal` end as what they run there does; 255: ssh itself failed
 
 Global options can be given in the environment too: FLEETCTL_ENDPOINT for --endpoint, and so on.
 A command may be shortened as long as it stays unique: list-m for list-machines.";
@@ -128,6 +131,9 @@ struct GlobalArgs {
     /// Print the version
     #[arg(short = 'v', long, short_alias = 'V', action = ArgAction::Version)]
     version: Option<bool>,
+
+    #[command(flatten)]
+    ssh: remote::SshArgs,
 }
 
 /// What to do.
@@ -187,7 +193,14 @@ pub enum Command {
         /// Accepted as fleet did, without effect
         #[arg(long, hide = true)]
         no_block: bool,
+        /// Accepted as fleet did, without effect: no ssh is needed
+        #[arg(long, hide = true)]
+        ssh_port: Option<u16>,
     },
+    /// Print the journal of a unit, from the machine it is on
+    Journal(Journal),
+    /// Go to a machine by ssh, or run a command there
+    Ssh(Ssh),
     /// List what runs, machine by machine
     ///
     /// One row for each unit and machine. A pattern stands for whole names: `*` for any characters, `?` for one,
@@ -265,6 +278,20 @@ pub enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+    /// Copy stdin to a unix socket, and what it answers to stdout: the far end of --tunnel
+    #[command(hide = true)]
+    FdForward {
+        /// Where the socket is
+        #[arg(value_name = "SOCKET")]
+        sockets: Vec<String>,
+    },
+    /// Deprecated, as in fleet
+    #[command(hide = true)]
+    Verify {
+        /// Units
+        #[arg(value_name = "UNIT")]
+        units: Vec<String>,
     },
     /// Print the version
     Version,
@@ -360,7 +387,7 @@ pub enum Output {
 #[derive(Debug)]
 pub enum Parsed {
     /// Something to do.
-    Run(Invocation),
+    Run(Box<Invocation>),
     /// Help, or the version: it has been printed.
     Done(ExitStatus),
 }
@@ -412,8 +439,8 @@ pub fn parse(args: Vec<OsString>) -> Result<Parsed, Error> {
     };
     unsupported::refuse(&matches)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| Error::Usage(error.to_string()))?;
-    Ok(Parsed::Run(Invocation {
+    Ok(Parsed::Run(Box::new(Invocation {
         settings: Settings::read(&cli.global)?,
         command: cli.command,
-    }))
+    })))
 }

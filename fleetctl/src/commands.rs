@@ -5,6 +5,8 @@ mod cat;
 mod completions;
 mod content;
 mod destroy;
+mod fd_forward;
+mod journal;
 mod list_machines;
 mod list_unit_files;
 mod list_units;
@@ -12,18 +14,22 @@ mod load;
 mod on_this_machine;
 mod pattern;
 mod recover;
+mod remote;
 mod restart;
 mod send;
+mod ssh;
 mod start;
 mod status;
 mod stop;
 mod submit;
 mod table;
 mod unload;
+mod verify;
 mod version;
 mod withdraw;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -33,6 +39,7 @@ use crate::api::Api;
 use crate::cli::{Command, Invocation, Wait};
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
+use crate::ssh::{Options, Tunnel};
 use crate::text;
 use crate::wait::Patience;
 
@@ -46,6 +53,10 @@ pub(crate) struct Context {
     printer: Printer,
     /// Holds this machine's id.
     machine_id_file: PathBuf,
+    /// How machines are gone to.
+    ssh: Options,
+    /// Through which host, if not directly.
+    tunnel: Option<Rc<Tunnel>>,
 }
 
 /// Runs a command.
@@ -55,10 +66,16 @@ pub(crate) struct Context {
 pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
     let Invocation { settings, command } = invocation;
     let printer = Printer::new(settings.debug);
+    let tunnel = settings
+        .tunnel
+        .map(|host| Rc::new(Tunnel::new(settings.ssh.clone(), host, printer)));
+    let api = Api::new(settings.endpoint, settings.tls, settings.timeout, printer);
     let context = Context {
-        api: Api::new(settings.endpoint, settings.tls, settings.timeout, printer),
+        api: api.through(tunnel.clone()),
         printer,
         machine_id_file: settings.machine_id_file,
+        ssh: settings.ssh,
+        tunnel,
     };
     match command {
         Command::Submit(args) => submit::run(&context, &args).await,
@@ -79,11 +96,15 @@ pub async fn run(invocation: Invocation) -> Result<ExitStatus, Error> {
             table,
             fields,
         } => list_machines::run(&context, &machines, table, fields).await,
+        Command::Ssh(args) => ssh::run(&context, &args).await,
+        Command::Journal(args) => journal::run(&context, &args).await,
         Command::Recover { dry_run } => recover::run(&context, dry_run).await,
         Command::Init(args) => on_this_machine::run("init", &args.arguments),
         Command::Join(args) => on_this_machine::run("join", &args.arguments),
         Command::Leave(args) => on_this_machine::run("leave", &args.arguments),
         Command::Completions { shell } => completions::run(printer, shell),
+        Command::FdForward { sockets } => fd_forward::run(&context, &sockets),
+        Command::Verify { .. } => Ok(verify::run(&context)),
         Command::Version => version::run(printer),
     }
 }

@@ -12,6 +12,8 @@
 //! | 2 | the command line could not be understood |
 //! | 3 | `status` only: the unit is not active (what `systemctl status` says; on the unit's own machine, any code of it) |
 //!
+//! `ssh` and `journal` end as what they run does, and with 255 if ssh itself fails; `verify` ends with 2, as in fleet.
+//!
 //! stdout carries data, stderr everything else. fleet's own lines keep the stream they had.
 
 pub mod api;
@@ -20,6 +22,7 @@ pub mod commands;
 mod complete;
 mod error;
 mod printer;
+pub mod ssh;
 mod text;
 pub mod wait;
 
@@ -42,7 +45,7 @@ fn run(args: Vec<OsString>) -> Result<ExitStatus, Error> {
         return complete::run(rest);
     }
     let invocation = match cli::parse(args)? {
-        cli::Parsed::Run(invocation) => invocation,
+        cli::Parsed::Run(invocation) => *invocation,
         cli::Parsed::Done(status) => return Ok(status),
     };
     // One thread is enough to wait on sockets, and is there at once.

@@ -19,6 +19,7 @@ mod placement;
 mod proofs;
 mod registry;
 mod reload;
+mod remote;
 mod store;
 mod tls;
 mod unit;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         placement::scenarios(),
         errors::scenarios(),
         api::scenarios(),
+        remote::scenarios(),
         job::scenarios(),
         keeps::scenarios(),
         leaving::scenarios(),

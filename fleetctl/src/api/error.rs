@@ -1,9 +1,11 @@
 //! What can go wrong between here and fleetd, each in one line with what to do next.
 
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
 use super::Endpoint;
+use crate::ssh::SshError;
 
 /// A request that was not answered as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,9 @@ pub enum ApiError {
         /// What the answer says; may be empty.
         message: String,
     },
+    /// The way there, by ssh, does not lead there.
+    #[error("cannot reach the fleet API by ssh: {0}")]
+    Tunnel(#[from] SshError),
     /// More units than can be asked for at once.
     #[error("too many units for one command: give fewer, a thousand for example, and the rest in another")]
     TooMany,
@@ -70,14 +75,15 @@ impl ApiError {
     /// Whether asking again may help: fleetd is restarting, or has lost etcd for the moment.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => true,
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } | Self::Tunnel(_) => true,
             Self::Status { status, .. } => *status >= 500,
             Self::Untrusted { .. } | Self::TooMany | Self::Answer { .. } => false,
         }
     }
 }
 
-fn why(endpoint: &Endpoint, error: &io::Error) -> String {
+/// Why nobody is there, and what to do about it.
+pub(crate) fn why(endpoint: &Endpoint, error: &io::Error) -> String {
     use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
     match (endpoint, error.kind()) {
         (Endpoint::Unix(_), NotFound) => {
@@ -116,4 +122,20 @@ fn refusal(endpoint: &Endpoint, status: u16, message: &str) -> String {
         _ if message.is_empty() => format!("fleetd at {endpoint} refused ({status}) and gave no reason"),
         _ => message.to_owned(),
     }
+}
+
+/// The error of that kind that is somewhere in `error`. An `io::Error` does not call what it wraps its source.
+pub(super) fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
 }

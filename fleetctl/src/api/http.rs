@@ -1,10 +1,11 @@
-//! HTTP/1 over a unix or TCP socket.
+//! HTTP/1 over a unix or TCP socket, here or behind a tunnel.
 //!
 //! A request takes a connection that is idle or opens one, and gives it back when its answer has been read: a command
 //! that asks one thing after the other uses one connection, and one that asks several at once uses as many.
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,16 +20,25 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 use units::wire::v1::ErrorBody;
 
+use super::error::cause;
 use super::{ApiError, Endpoint, Tls};
 use crate::printer::Printer;
+use crate::ssh::{SshError, Tunnel};
 
 type Connection = SendRequest<Full<Bytes>>;
+
+/// What HTTP is spoken over.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// Speaks HTTP to one endpoint.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) endpoint: Endpoint,
     tls: Option<Tls>,
+    /// Where the endpoint is reached from.
+    pub(super) tunnel: Option<Rc<Tunnel>>,
     timeout: Duration,
     printer: Printer,
     idle: RefCell<Vec<Connection>>,
@@ -66,6 +76,7 @@ impl Client {
         Self {
             endpoint,
             tls,
+            tunnel: None,
             timeout,
             printer,
             idle: RefCell::default(),
@@ -75,6 +86,7 @@ impl Client {
 
     /// Asks, and reads the whole answer.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, ApiError> {
+        self.open_tunnel().await?;
         self.in_time(async {
             let (connection, response) = self.exchange(ask).await?;
             let answer = self.read(response).await?;
@@ -89,6 +101,7 @@ impl Client {
     /// # Errors
     /// Beside those of [`ask`](Self::ask), every answer that is not a stream.
     pub(super) async fn open(&self, ask: Ask<'_>) -> Result<(Connection, Incoming), ApiError> {
+        self.open_tunnel().await?;
         self.in_time(async {
             let (connection, response) = self.exchange(ask).await?;
             if response.status() == StatusCode::OK {
@@ -116,6 +129,9 @@ impl Client {
         if let Some(reason) = self.tls.as_ref().and_then(|tls| tls.explain(error)) {
             return self.untrusted(reason);
         }
+        if let Some(failed) = cause::<SshError>(error) {
+            return failed.clone().into();
+        }
         ApiError::Broken {
             endpoint: self.endpoint.clone(),
             reason: error.to_string(),
@@ -126,6 +142,14 @@ impl Client {
         ApiError::Untrusted {
             endpoint: self.endpoint.clone(),
             reason,
+        }
+    }
+
+    /// Not in the time of a request: a person may have to type a password for it.
+    async fn open_tunnel(&self) -> Result<(), ApiError> {
+        match &self.tunnel {
+            Some(tunnel) => Ok(tunnel.open().await?),
+            None => Ok(()),
         }
     }
 
@@ -213,32 +237,45 @@ impl Client {
                 return Ok(connection);
             }
         }
-        let unreachable = |error| ApiError::Connect {
+        let stream = self.dial().await?;
+        let Endpoint::Tls { host, .. } = &self.endpoint else {
+            return self.greet(stream).await;
+        };
+        let Some(tls) = &self.tls else {
+            return Err(self.untrusted("https:// needs --ca-file".to_owned()));
+        };
+        match tls.connect(host, stream).await {
+            Ok(stream) => self.greet(stream).await,
+            Err(error) => Err(match (tls.explain(&error), cause::<SshError>(&error)) {
+                (Some(reason), _) => self.untrusted(reason),
+                (None, Some(failed)) => failed.clone().into(),
+                (None, None) => self.unreachable(error),
+            }),
+        }
+    }
+
+    /// A connection to where the endpoint is.
+    async fn dial(&self) -> Result<Box<dyn Stream>, ApiError> {
+        Ok(match (&self.tunnel, &self.endpoint) {
+            (Some(tunnel), Endpoint::Unix(path)) => Box::new(tunnel.to_socket(path).await?),
+            (Some(tunnel), Endpoint::Tcp { host, port } | Endpoint::Tls { host, port }) => {
+                Box::new(tunnel.to_port(host, *port).await?)
+            }
+            (None, Endpoint::Unix(path)) => {
+                let stream = UnixStream::connect(path).await;
+                Box::new(stream.map_err(|error| self.unreachable(error))?)
+            }
+            (None, Endpoint::Tcp { host, port } | Endpoint::Tls { host, port }) => {
+                let stream = reach(host, *port).await;
+                Box::new(stream.map_err(|error| self.unreachable(error))?)
+            }
+        })
+    }
+
+    fn unreachable(&self, error: io::Error) -> ApiError {
+        ApiError::Connect {
             endpoint: self.endpoint.clone(),
             error,
-        };
-        match &self.endpoint {
-            Endpoint::Unix(path) => {
-                self.greet(UnixStream::connect(path).await.map_err(unreachable)?)
-                    .await
-            }
-            Endpoint::Tcp { host, port } => {
-                let stream = reach(host, *port).await.map_err(unreachable)?;
-                self.greet(stream).await
-            }
-            Endpoint::Tls { host, port } => {
-                let Some(tls) = &self.tls else {
-                    return Err(self.untrusted("https:// needs --ca-file".to_owned()));
-                };
-                let stream = reach(host, *port).await.map_err(unreachable)?;
-                match tls.connect(host, stream).await {
-                    Ok(stream) => self.greet(stream).await,
-                    Err(error) => Err(match tls.explain(&error) {
-                        Some(reason) => self.untrusted(reason),
-                        None => unreachable(error),
-                    }),
-                }
-            }
         }
     }
 

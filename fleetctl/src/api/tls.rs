@@ -10,9 +10,11 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use super::error::cause;
 
 /// Certificates for an `https://` endpoint.
 #[derive(Clone)]
@@ -86,7 +88,11 @@ impl Tls {
         })
     }
 
-    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        host: &str,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(self.config.clone())
             .connect(name, stream)
@@ -96,7 +102,7 @@ impl Tls {
     /// What is wrong with whose certificate, if that is what `error` comes from.
     pub(super) fn explain(&self, error: &(dyn Error + 'static)) -> Option<String> {
         use CertificateError as C;
-        Some(match tls_error(error)? {
+        Some(match cause::<rustls::Error>(error)? {
             rustls::Error::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
                 format!(
                     "its certificate is not signed by a CA of --ca-file {}",
@@ -146,20 +152,4 @@ fn unfit(flag: &'static str, path: &Path, error: &rustls::Error) -> TlsError {
         path: path.to_owned(),
         why: error.to_string(),
     }
-}
-
-/// The TLS error that is somewhere in `error`. An `io::Error` does not call what it wraps its source.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match wrapped {
-            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
-            None => error.source(),
-        };
-    }
-    None
 }

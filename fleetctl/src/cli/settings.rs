@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::GlobalArgs;
+use super::remote::SshArgs;
 use crate::api::{Endpoint, Tls};
 use crate::error::Error;
 use crate::printer::Printer;
+use crate::ssh::{self, Destination};
 
 /// Where fleet.socket listens.
 pub(super) const DEFAULT_ENDPOINT: &str = "unix:///var/run/fleet.sock";
@@ -16,6 +18,10 @@ pub(super) const DEFAULT_ENDPOINT: &str = "unix:///var/run/fleet.sock";
 pub struct Settings {
     /// Where the API is.
     pub endpoint: Endpoint,
+    /// Through which host it, and the machines, are reached.
+    pub tunnel: Option<Destination>,
+    /// What is said to ssh.
+    pub ssh: ssh::Options,
     /// For an `https://` endpoint.
     pub tls: Option<Tls>,
     /// How long to wait for an answer.
@@ -42,8 +48,10 @@ impl Settings {
                 return Err(Error::Usage(message));
             }
         }
-        let endpoint = endpoint(&args.endpoint, Printer::new(args.debug))?;
+        let (endpoint, tunnel) = endpoint(args)?;
         Ok(Self {
+            tunnel,
+            ssh: ssh_options(&args.ssh)?,
             tls: tls(&endpoint, args)?,
             endpoint,
             timeout: timeout(&args.request_timeout)?,
@@ -53,13 +61,67 @@ impl Settings {
     }
 }
 
-fn endpoint(list: &str, printer: Printer) -> Result<Endpoint, Error> {
-    let mut items = list.split(',').map(str::trim);
+/// Where the API is, and through which host.
+fn endpoint(args: &GlobalArgs) -> Result<(Endpoint, Option<Destination>), Error> {
+    let mut items = args.endpoint.split(',').map(str::trim);
     let first = items.next().filter(|first| !first.is_empty());
     if items.next().is_some() {
-        printer.warning("--endpoint names more than one: only the first is used");
+        Printer::new(args.debug).warning("--endpoint names more than one: only the first is used");
     }
-    Endpoint::parse(first.unwrap_or(DEFAULT_ENDPOINT)).map_err(|error| Error::Usage(error.to_string()))
+    let tunnel = said(args.ssh.tunnel.as_ref());
+    let text = first.unwrap_or(DEFAULT_ENDPOINT);
+    let Some(remote) = text.strip_prefix("ssh://") else {
+        let endpoint = Endpoint::parse(text).map_err(|error| Error::Usage(error.to_string()))?;
+        return Ok((
+            endpoint,
+            tunnel.map(|host| destination("--tunnel", host)).transpose()?,
+        ));
+    };
+    if tunnel.is_some() {
+        let message = "--tunnel and --endpoint ssh:// both name a host to go through: give one";
+        return Err(Error::Usage(message.to_owned()));
+    }
+    let (host, path) = remote.split_once('/').unwrap_or((remote, ""));
+    let endpoint = match path {
+        "" => Endpoint::parse(DEFAULT_ENDPOINT),
+        path => Endpoint::parse(&format!("unix:///{path}")),
+    };
+    let endpoint = endpoint.map_err(|error| Error::Usage(error.to_string()))?;
+    Ok((endpoint, Some(destination("--endpoint ssh://", host)?)))
+}
+
+/// A variable that is empty says nothing.
+fn said(value: Option<&String>) -> Option<&str> {
+    value.map(String::as_str).filter(|value| !value.is_empty())
+}
+
+fn destination(flag: &str, text: &str) -> Result<Destination, Error> {
+    Destination::parse(text)
+        .map_err(|error| Error::Usage(format!("invalid value {text:?} for {flag}: {error}")))
+}
+
+fn ssh_options(args: &SshArgs) -> Result<ssh::Options, Error> {
+    let user = said(args.ssh_username.as_ref());
+    if let Some(user) = user.filter(|user| user.starts_with('-')) {
+        return Err(Error::Usage(format!(
+            "invalid value {user:?} for --ssh-username: expected a user"
+        )));
+    }
+    let strict = said(args.strict_host_key_checking.as_ref()).map(|text| match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(Error::Usage(format!(
+            "invalid value {text:?} for --strict-host-key-checking: expected true or false"
+        ))),
+    });
+    Ok(ssh::Options {
+        user: user.map(str::to_owned),
+        timeout: said(args.ssh_timeout.as_ref())
+            .map(|text| seconds("--ssh-timeout", text))
+            .transpose()?,
+        known_hosts: said(args.known_hosts_file.as_ref()).map(str::to_owned),
+        strict: strict.transpose()?,
+    })
 }
 
 /// Certificates are read only where they are used: in the environment they may stand for other endpoints.
@@ -87,15 +149,14 @@ fn tls(endpoint: &Endpoint, args: &GlobalArgs) -> Result<Option<Tls>, Error> {
 }
 
 fn timeout(text: &str) -> Result<Duration, Error> {
-    let seconds = if text.is_empty() { "10" } else { text };
-    let timeout = seconds
-        .parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    timeout.filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
+    seconds("--request-timeout", if text.is_empty() { "10" } else { text })
+}
+
+fn seconds(flag: &str, text: &str) -> Result<Duration, Error> {
+    let seconds = text.parse().ok();
+    let seconds = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| {
         let expected = "expected seconds, such as 10 or 2.5";
-        Error::Usage(format!(
-            "invalid value {text:?} for --request-timeout: {expected}"
-        ))
+        Error::Usage(format!("invalid value {text:?} for {flag}: {expected}"))
     })
 }

@@ -1,4 +1,4 @@
-//! What fleet had and this fleetctl has not yet: said so, rather than ignored.
+//! What fleet had and this fleetctl has not: said so, rather than ignored.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
@@ -6,13 +6,7 @@ use clap::{Arg, ArgMatches};
 use crate::error::Error;
 
 /// Global flags of fleet, and what to do instead.
-const FLAGS: [(&str, &str); 8] = [
-    ("tunnel", TUNNEL),
-    ("ssh-username", TUNNEL),
-    ("ssh-timeout", TUNNEL),
-    ("ssh-port", TUNNEL),
-    ("known-hosts-file", TUNNEL),
-    ("strict-host-key-checking", TUNNEL),
+const FLAGS: [(&str, &str); 2] = [
     (
         "etcd-key-prefix",
         "the registry belongs to fleetd; fleetctl only needs --endpoint",
@@ -23,28 +17,8 @@ const FLAGS: [(&str, &str); 8] = [
     ),
 ];
 
-const TUNNEL: &str = "run fleetctl on a machine of the cluster, or forward its socket yourself \
-                      (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and name it with --endpoint";
-
-/// Commands of fleet, and what to do instead.
-const COMMANDS: [(&str, &str); 4] = [
-    (
-        "journal",
-        "run `journalctl --unit UNIT` on its machine, which `fleetctl status UNIT` names",
-    ),
-    (
-        "ssh",
-        "run `ssh HOST` yourself; `fleetctl list-machines` lists the addresses",
-    ),
-    ("fd-forward", "forward the socket with `ssh -L`"),
-    (
-        "verify",
-        "`fleetctl submit` checks every unit before it sends any",
-    ),
-];
-
 /// Those of them that need no value, and take one only after `=`.
-const SWITCHES: [&str; 2] = ["strict-host-key-checking", "experimental-api"];
+const SWITCHES: [&str; 1] = ["experimental-api"];
 
 /// The flags, for clap to recognize.
 pub(super) fn flags() -> impl Iterator<Item = Arg> {
@@ -76,14 +50,8 @@ pub(super) fn refuse(matches: &ArgMatches) -> Result<(), Error> {
         };
         if !harmless {
             let flag = if given { format!("--{name}") } else { variable };
-            return Err(Error::Usage(format!("{flag} is not supported yet: {instead}")));
+            return Err(Error::Usage(format!("{flag} is not supported: {instead}")));
         }
     }
     Ok(())
-}
-
-/// What to do instead of a command of fleet that is not there.
-pub(super) fn command(name: &str) -> Option<&'static str> {
-    let known = COMMANDS.iter().find(|(command, _)| *command == name);
-    known.map(|(_, instead)| *instead)
 }

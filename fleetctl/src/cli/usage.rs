@@ -3,7 +3,6 @@
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::unsupported;
 use crate::error::{Error, ExitStatus};
 use crate::printer::Printer;
 
@@ -27,9 +26,6 @@ fn unknown_command(command: &Command, error: &clap::Error) -> String {
         Some(ContextValue::String(name)) => name.as_str(),
         _ => "",
     };
-    if let Some(instead) = unsupported::command(given) {
-        return format!("command {given:?} is not supported yet: {instead}");
-    }
     let names = command.get_subcommands().map(Command::get_name);
     let mut similar: Vec<&str> = names
         .filter(|name| !given.is_empty() && name.starts_with(given))

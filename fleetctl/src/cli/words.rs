@@ -35,7 +35,7 @@ type Flags = BTreeMap<String, bool>;
 
 /// Brings a command line into clap's order: the command's name in full, its flags after it, booleans without a value.
 pub(super) fn arrange(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
-    let (before, name, after) = split(command, args);
+    let (before, name, mut after) = split(command, args);
     let Some(name) = name else {
         return plain_booleans(command, before);
     };
@@ -60,17 +60,25 @@ pub(super) fn arrange(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
     let is_passed_on = name.to_str().is_some_and(|name| PASSED_ON.contains(&name));
     let is_help = name == "help";
     line.push(name);
-    line.extend(own);
     if is_passed_on {
+        line.extend(own);
         line.extend(after);
         return line;
     }
+    // From the target on the words are for the machine.
+    let theirs = match line.last().is_some_and(|name| name == "ssh") {
+        true => after.split_off(first_word(&all, &after).unwrap_or_else(|end| end)),
+        false => Vec::new(),
+    };
     let mut after = after.into_iter();
     if is_help {
         line.extend(after.next().map(|name| in_full(command, name)));
     }
+    line.extend(own);
     line.extend(after);
-    plain_booleans(command, line)
+    let mut line = plain_booleans(command, line);
+    line.extend(theirs);
+    line
 }
 
 /// The program and what stands before the command, the command, and what follows it.
@@ -87,13 +95,20 @@ fn split(command: &Command, mut args: Vec<OsString>) -> (Vec<OsString>, Option<O
 
 /// Where the command stands.
 fn place(command: &Command, args: &[OsString]) -> Option<usize> {
-    let flags = all_flags(command);
-    let mut index = 1;
+    let words = args.get(1..).unwrap_or_default();
+    first_word(&all_flags(command), words).ok().map(|index| index + 1)
+}
+
+/// Where the first word stands that is neither a flag nor the value of one, or, if there is none, where the flags end.
+fn first_word(flags: &Flags, words: &[OsString]) -> Result<usize, usize> {
+    let mut index = 0;
     loop {
-        let word = args.get(index)?;
+        let Some(word) = words.get(index) else {
+            return Err(words.len());
+        };
         index += match flag(word) {
-            None => return Some(index),
-            Some(flag) if flag == "--" => return None,
+            None => return Ok(index),
+            Some(flag) if flag == "--" => return Err(index),
             Some(flag) if flags.get(&flag) == Some(&true) && !is_joined(word) => 2,
             Some(_) => 1,
         };

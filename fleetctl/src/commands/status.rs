@@ -42,7 +42,7 @@ pub(super) async fn run(context: &Context, units: &[String]) -> Result<ExitStatu
 }
 
 /// This machine's id; `None` where there is none, or no readable one.
-fn machine_id(file: &Path) -> Option<String> {
+pub(super) fn machine_id(file: &Path) -> Option<String> {
     std::fs::read_to_string(file)
         .ok()
         .map(|text| text.trim().to_owned())

@@ -31,6 +31,8 @@ fn help() {
       destroy          Stop units, take them off their machines and forget them
       cat              Print the content of a unit
       status           Show where units are, why, and what systemd says of them
+      journal          Print the journal of a unit, from the machine it is on
+      ssh              Go to a machine by ssh, or run a command there
       list-units       List what runs, machine by machine
       list-unit-files  List the units the cluster knows
       list-machines    List the machines of the cluster
@@ -53,11 +55,19 @@ fn help() {
       -v, --version                    Print the version
       -h, --help                       Print help
 
+    Global options for ssh:
+          --tunnel <[USER@]HOST[:PORT]>        Go through this host, by ssh
+          --ssh-username <USER>                Whom to log in as [default: see ssh_config(5)]
+          --ssh-timeout <SECONDS>              Time to connect [default: see ssh_config(5), else 10]
+          --known-hosts-file <FILE>            Known host keys [default: see ssh_config(5)]
+          --strict-host-key-checking[=<BOOL>]  true: ask about new host keys; false: take any
+
     Exit codes:
       0  it is as asked, or there was nothing to do
       1  it is not: refused, failed, not placeable, timed out, API not reachable
       2  the command line could not be understood
       3  `status` only: the unit is not active (on its own machine: the code of `systemctl status`)
+    `ssh` and `journal` end as what they run there does; 255: ssh itself failed
 
     Global options can be given in the environment too: FLEETCTL_ENDPOINT for --endpoint, and so on.
     A command may be shortened as long as it stays unique: list-m for list-machines.
@@ -104,6 +114,13 @@ fn help() {
           --key-file <PEM>             Its key
           --request-timeout <SECONDS>  How long to wait for an answer of the API [default: 10]
           --debug                      Show each request to the API
+
+    Global options for ssh:
+          --tunnel <[USER@]HOST[:PORT]>        Go through this host, by ssh
+          --ssh-username <USER>                Whom to log in as [default: see ssh_config(5)]
+          --ssh-timeout <SECONDS>              Time to connect [default: see ssh_config(5), else 10]
+          --known-hosts-file <FILE>            Known host keys [default: see ssh_config(5)]
+          --strict-host-key-checking[=<BOOL>]  true: ask about new host keys; false: take any
     "#);
     for same in ["start --help", "start -h", "star --h"] {
         assert_eq!(fleet().run(same), fleet().run("help start"), "{same}");
@@ -148,16 +165,6 @@ fn unknown_commands() {
     ----- stderr
     Error: unknown command "frobnicate" for "fleetctl"
     Run 'fleetctl help' for usage.
-    "#);
-    insta::assert_snapshot!(fleet().run("journal web.service"), @r#"
-    exit 2
-    ----- stderr
-    Error: command "journal" is not supported yet: run `journalctl --unit UNIT` on its machine, which `fleetctl status UNIT` names
-    "#);
-    insta::assert_snapshot!(fleet().run("ssh web.service"), @r#"
-    exit 2
-    ----- stderr
-    Error: command "ssh" is not supported yet: run `ssh HOST` yourself; `fleetctl list-machines` lists the addresses
     "#);
 }
 
@@ -253,46 +260,26 @@ fn drivers() {
 }
 
 #[test]
-fn what_fleet_had_and_is_not_there_yet() {
-    insta::assert_snapshot!(fleet().run("--tunnel 10.0.0.1 list-machines"), @r#"
-    exit 2
-    ----- stderr
-    Error: --tunnel is not supported yet: run fleetctl on a machine of the cluster, or forward its socket yourself (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and name it with --endpoint
-    "#);
-    insta::assert_snapshot!(fleet().run("list-machines --strict-host-key-checking=false"), @r#"
-    exit 2
-    ----- stderr
-    Error: --strict-host-key-checking is not supported yet: run fleetctl on a machine of the cluster, or forward its socket yourself (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and name it with --endpoint
-    "#);
+fn what_fleet_had_and_is_not_there() {
     insta::assert_snapshot!(fleet().run("--etcd-key-prefix=/fleet list-machines"), @r#"
     exit 2
     ----- stderr
-    Error: --etcd-key-prefix is not supported yet: the registry belongs to fleetd; fleetctl only needs --endpoint
+    Error: --etcd-key-prefix is not supported: the registry belongs to fleetd; fleetctl only needs --endpoint
     "#);
     insta::assert_snapshot!(fleet().run("--experimental-api=false list-machines"), @r#"
     exit 2
     ----- stderr
-    Error: --experimental-api is not supported yet: the API is the only way now; leave the flag out
+    Error: --experimental-api is not supported: the API is the only way now; leave the flag out
     "#);
     insta::assert_snapshot!(fleet().run("--experimental-api list-machines"), @r#"
     exit 0
     ----- stdout
     MACHINE→IP→METADATA
     "#);
-    insta::assert_snapshot!(fleet().run_with("list-machines", &[("FLEETCTL_TUNNEL", "10.0.0.1")]), @r#"
-    exit 2
-    ----- stderr
-    Error: FLEETCTL_TUNNEL is not supported yet: run fleetctl on a machine of the cluster, or forward its socket yourself (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and name it with --endpoint
-    "#);
     insta::assert_snapshot!(fleet().run_with("list-machines", &[("FLEETCTL_TUNNEL", "")]), @r#"
     exit 0
     ----- stdout
     MACHINE→IP→METADATA
-    "#);
-    insta::assert_snapshot!(fleet().run("status --ssh-port 2222 web.service"), @r#"
-    exit 2
-    ----- stderr
-    Error: --ssh-port is not supported yet: run fleetctl on a machine of the cluster, or forward its socket yourself (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and name it with --endpoint
     "#);
 }
 
