@@ -85,6 +85,7 @@ fn machine(
             metadata: parse_metadata(&format!("zone=z{n}"))?,
             capacity: Capacity::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            disable_engine: false,
         },
         ttl: Duration::from_secs(15),
         standing: api.standing.clone(),

@@ -242,7 +242,7 @@ fn identity(config: &Config) -> Result<Identity, DaemonError> {
         metadata: said.metadata,
         capacity: host::capacity(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        disable_engine: config.disable_engine,
+        disable_engine: said.disable_engine,
     })
 }
 

@@ -143,6 +143,7 @@ pub(crate) fn description(config: &Config) -> Description {
     Description {
         address,
         metadata: config.metadata.clone(),
+        disable_engine: config.disable_engine,
     }
 }
 
@@ -212,7 +213,12 @@ mod tests {
         assert_eq!(config.agent_ttl.as_secs(), 20);
         let metadata = [("zone".to_owned(), "b".to_owned())].into();
         let address = "10.0.0.9".to_owned();
-        assert_eq!(told(&mut asked), Some(Description { address, metadata }));
+        let description = Description {
+            address,
+            metadata,
+            disable_engine: true,
+        };
+        assert_eq!(told(&mut asked), Some(description));
 
         fs::write(directory.path().join("fleet.conf"), "agent_ttl=20s\n").unwrap();
         assert_eq!(reloader.try_reload().unwrap(), [""; 0]);

@@ -28,6 +28,8 @@ pub struct Description {
     pub address: String,
     /// What units can ask for.
     pub metadata: Metadata,
+    /// It takes no part in elections.
+    pub disable_engine: bool,
 }
 
 /// What the agent holds, for people (fleet-reference §3.6, SIGUSR1).

@@ -80,6 +80,7 @@ fn unseen(id: MachineId) -> MachineRecord {
         overrides: BTreeMap::new(),
         capacity: units::Capacity::default(),
         version: String::new(),
+        disable_engine: false,
         left: true,
         ttl: 0,
     }

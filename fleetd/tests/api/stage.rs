@@ -127,6 +127,7 @@ impl Stage {
             overrides: BTreeMap::new(),
             capacity: Capacity::default(),
             version: "1".to_owned(),
+            disable_engine: false,
             left: false,
             ttl: 15,
         };

@@ -15,7 +15,7 @@ mod world;
 
 use std::time::Duration;
 
-use fleetd::cluster::invariants;
+use fleetd::cluster::{Cluster, invariants};
 use fleetd::registry::encode;
 use units::DesiredState;
 use world::{TTL, World, name};
@@ -113,20 +113,18 @@ async fn a_machine_without_an_engine_says_so_and_the_version_of_the_others_is_ke
     let mut world = World::new(2).await;
     world.machines[0].disable_engine = true;
     world.restart(0).await;
+    world.machines[1].disable_engine = true;
+    world.reload(1, &[]).await;
     world.settle().await;
-    let said = world.machines.iter().map(|m| m.id);
-    let cluster = world.cluster().await;
-    let said: Vec<bool> = said
-        .map(|id| {
-            cluster.machines[&id]
-                .record
-                .as_ref()
-                .unwrap()
-                .value
-                .disable_engine
-        })
-        .collect();
-    assert_eq!(said, [true, false]);
+    let say_so = |cluster: &Cluster| -> Vec<bool> {
+        let records = cluster.machines.values().filter_map(|m| m.record.as_ref());
+        records.map(|record| record.value.disable_engine).collect()
+    };
+    assert_eq!(say_so(&world.cluster().await), [true, true]);
+    world.machines[0].disable_engine = false;
+    world.reload(0, &[]).await;
+    world.settle().await;
+    assert_eq!(say_so(&world.cluster().await), [false, true]);
     let kv = world.snapshot().await.get(&world.keys.engine_version()).cloned();
     assert_eq!(
         kv.unwrap().value,

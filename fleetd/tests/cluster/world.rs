@@ -306,6 +306,7 @@ impl World {
         let described = Request::Describe(Description {
             address: host.address(),
             metadata: host.metadata.clone(),
+            disable_engine: host.disable_engine,
         });
         let daemon = host.daemon.as_ref().unwrap();
         daemon.requests.send(described).await.unwrap();

@@ -26,9 +26,9 @@ fn arguments_and_names() {
         ("a.timer", "a.timer"),
         ("a.path", "a.path"),
         ("a.mount", "a.mount"),
-        // Suffixes that fleetctl never knew.
-        ("a.target", "a.target.service"),
-        ("a.slice", "a.slice.service"),
+        ("a.target", "a.target"),
+        ("a.slice", "a.slice"),
+        ("a.socket.bak", "a.socket.bak.service"),
         ("a:b_c-d.e@f:1", "a:b_c-d.e@f:1.service"),
     ] {
         let put = format!("PUT /fleet/v1/units/{unit}");

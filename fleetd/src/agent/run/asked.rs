@@ -7,9 +7,14 @@ impl Loop<'_> {
     pub(super) fn asked(&mut self, request: Request) {
         match request {
             Request::Leave(answer) => self.asked_to_leave(answer),
-            Request::Describe(Description { address, metadata }) => {
+            Request::Describe(Description {
+                address,
+                metadata,
+                disable_engine,
+            }) => {
                 self.door.identity.address = address;
                 self.door.identity.metadata = metadata;
+                self.door.identity.disable_engine = disable_engine;
                 self.must_describe = true;
             }
             Request::Dump(answer) => {
