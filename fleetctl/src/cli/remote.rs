@@ -4,7 +4,7 @@ use clap::Args;
 
 /// How ssh is used; what is not said here is left to `ssh_config(5)`.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Global options for ssh")]
+#[command(next_help_heading = "GLOBAL OPTIONS FOR SSH")]
 pub(super) struct SshArgs {
     /// Go through this host, by ssh
     #[arg(

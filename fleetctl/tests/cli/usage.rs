@@ -55,7 +55,7 @@ fn help() {
       -v, --version                    Print the version
       -h, --help                       Print help
 
-    Global options for ssh:
+    GLOBAL OPTIONS FOR SSH:
           --tunnel <[USER@]HOST[:PORT]>        Go through this host, by ssh
           --ssh-username <USER>                Whom to log in as [default: see ssh_config(5)]
           --ssh-timeout <SECONDS>              Time to connect [default: see ssh_config(5), else 10]
@@ -115,7 +115,7 @@ fn help() {
           --request-timeout <SECONDS>  How long to wait for an answer of the API [default: 10]
           --debug                      Show each request to the API
 
-    Global options for ssh:
+    GLOBAL OPTIONS FOR SSH:
           --tunnel <[USER@]HOST[:PORT]>        Go through this host, by ssh
           --ssh-username <USER>                Whom to log in as [default: see ssh_config(5)]
           --ssh-timeout <SECONDS>              Time to connect [default: see ssh_config(5), else 10]

@@ -119,6 +119,7 @@ fn help_has_fleets_layout() {
         "VERSION:",
         "COMMANDS:",
         "GLOBAL OPTIONS:",
+        "GLOBAL OPTIONS FOR SSH:",
         "Exit codes:",
     ];
     let of_start = [
@@ -128,8 +129,16 @@ fn help_has_fleets_layout() {
         "ARGUMENTS:",
         "OPTIONS:",
         "GLOBAL OPTIONS:",
+        "GLOBAL OPTIONS FOR SSH:",
     ];
-    let of_recover = ["NAME:", "USAGE:", "DESCRIPTION:", "OPTIONS:", "GLOBAL OPTIONS:"];
+    let of_recover = [
+        "NAME:",
+        "USAGE:",
+        "DESCRIPTION:",
+        "OPTIONS:",
+        "GLOBAL OPTIONS:",
+        "GLOBAL OPTIONS FOR SSH:",
+    ];
     for (lines, expected) in [
         (
             &["help", "--help", "-h", "--h", "hel", "help=nonsense --help"][..5],
