@@ -38,7 +38,6 @@ A command may be shortened as long as it stays unique: list-m for list-machines.
     version = concat!("version ", env!("CARGO_PKG_VERSION")),
     about = "Run systemd units on a cluster of machines",
     after_help = EXIT_CODES,
-    infer_subcommands = true,
     disable_version_flag = true,
     disable_help_flag = true,
     args_override_self = true,
@@ -419,7 +418,9 @@ pub fn settings_so_far(words: &[OsString]) -> Option<Settings> {
     if tunnel.is_some() || unsupported::refuse(&matches).is_err() {
         return None;
     }
-    Settings::read(&GlobalArgs::from_arg_matches(&matches).ok()?).ok()
+    let settings = Settings::read(&GlobalArgs::from_arg_matches(&matches).ok()?).ok()?;
+    // `--endpoint ssh://…` is one as well.
+    settings.tunnel.is_none().then_some(settings)
 }
 
 /// Reads a command line, the program's name first.

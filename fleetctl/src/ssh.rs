@@ -57,6 +57,11 @@ pub async fn way(
     let mut words = options.words(destination);
     let configured = ask(&words, destination).await?;
     words.extend(options.time_limit(configured.has_time_limit));
+    // A connection that the user's configuration shares is known by the host alone: one of another tunnel's network, which
+    // has a host of that address too, is not taken for it, and one that took any key is not left for others.
+    if tunnel.is_some() || options.strict == Some(false) {
+        words.extend(["-o", "ControlMaster=no", "-o", "ControlPath=none"].map(str::to_owned));
+    }
     if let Some(tunnel) = tunnel {
         // Not -J: of what is said on the command line it passes nothing on to the host between.
         words.extend(["-o".to_owned(), format!("ProxyCommand={}", tunnel.proxy().await?)]);

@@ -30,6 +30,9 @@ const OF_FLEET: [&str; 18] = [
 /// Commands whose words are for another program, and are left as they are.
 pub(super) const PASSED_ON: [&str; 3] = ["init", "join", "leave"];
 
+/// Commands of ours that change a whole machine or cluster: half a word, typed by mistake, must not do that.
+const ONLY_IN_FULL: [&str; 4] = ["init", "join", "leave", "recover"];
+
 /// Whether a flag takes the word after it for its value.
 type Flags = BTreeMap<String, bool>;
 
@@ -67,7 +70,17 @@ pub(super) fn arrange(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
     }
     // From the target on the words are for the machine.
     let theirs = match line.last().is_some_and(|name| name == "ssh") {
-        true => after.split_off(first_word(&all, &after).unwrap_or_else(|end| end)),
+        true => {
+            let mut theirs = after.split_off(first_word(&all, &after).unwrap_or_else(|end| end));
+            let names_machine =
+                |word: &OsString| matches!(flag(word).as_deref(), Some("--machine" | "--unit"));
+            let is_named = own.iter().chain(&after).any(names_machine);
+            // There is no target then, and the command's own flags would be taken for ours.
+            if is_named && theirs.first().is_some_and(|word| word != "--") {
+                theirs.insert(0, "--".into());
+            }
+            theirs
+        }
         false => Vec::new(),
     };
     let mut after = after.into_iter();
@@ -130,10 +143,10 @@ fn in_full(command: &Command, word: OsString) -> OsString {
     if command.get_subcommands().any(|known| known.get_name() == given) {
         return word;
     }
-    let known = || command.get_subcommands().map(Command::get_name);
+    let known = command.get_subcommands().map(Command::get_name);
     let of_fleet = only(OF_FLEET.into_iter(), given);
     of_fleet
-        .or_else(|| only(known(), given))
+        .or_else(|| only(known, given).filter(|name| !ONLY_IN_FULL.contains(name)))
         .map_or_else(|| word.clone(), OsString::from)
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cli::{Output, Table};
 use crate::error::Error;
+use crate::text;
 
 /// A column that `--fields` can name.
 pub(super) struct Column<T> {
@@ -119,11 +120,12 @@ pub(super) fn text_or_null(text: &str) -> Value {
     }
 }
 
-/// An empty cell would shift the others for whoever reads the table by its blanks.
+/// An empty cell would shift the others for whoever reads the table by its blanks, and a line feed in one would look like
+/// a row: other programs may have written what it says.
 fn dashed(cell: String) -> String {
     match cell.is_empty() {
         true => "-".to_owned(),
-        false => cell,
+        false => text::one_line(&cell),
     }
 }
 

@@ -136,6 +136,8 @@ impl Tunnel {
         let configured = ask(&words, &self.destination).await?;
         words.extend(self.options.time_limit(configured.has_time_limit));
         let shares = match configured.sharing {
+            // What took any key is nobody else's.
+            _ if self.options.strict == Some(false) => false,
             Sharing::None => false,
             Sharing::Perhaps => self.is_shared(&words).await?,
             Sharing::Yes => true,

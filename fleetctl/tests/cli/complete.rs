@@ -67,9 +67,18 @@ fn words() {
         // What would take long, or ask for a password.
         (&["--tunnel", "10.0.0.1", "stop", ""], ""),
         (&["--endpoint", "nonsense", "stop", ""], ""),
+        (&["--endpoint", "ssh://10.0.0.1[SOCKET]", "destroy", ""], ""),
     ];
     for (words, expected) in table {
-        assert_eq!(candidates(&fleet(), words), *expected, "{words:?}");
+        let fleet = fleet();
+        // A socket that is there on this machine, and is meant on another.
+        let socket = fleet.path().join("sock").display().to_string();
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| word.replace("[SOCKET]", &socket))
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(candidates(&fleet, &words), *expected, "{words:?}");
     }
 }
 

@@ -33,6 +33,12 @@ fn machines() {
     10.0.0.1→1234abcd000000000000000000000000
     -→→beef0002000000000000000000000000
     "#);
+    let forged = r#"{"machines":[{"id":"1234abcd000000000000000000000000","metadata":{"a":"b\nbeef...\t10.9.9.9\tx\u001b[31m"}}]}"#;
+    insta::assert_snapshot!(Fleetd::new().on("GET /fleet/v1/machines", json(forged)).run("list-machines --no-legend"), @r#"
+    exit 0
+    ----- stdout
+    1234abcd...→-→a=b\nbeef...\t10.9.9.9\tx\u{1b}[31m
+    "#);
     insta::assert_snapshot!(Fleetd::new().on("GET /fleet/v1/machines", json("{}")).run("list-machines"), @r#"
     exit 0
     ----- stdout

@@ -107,6 +107,27 @@ fn ssh_goes_to_machines_and_to_units() {
             "ssh --unit web -- ps -A",
             format!("ssh {limit} <10.0.0.1> <--> <ps> <-A>"),
         ),
+        // Nothing of the command is fleetctl's, which would go elsewhere, forward the agent, or print its own help.
+        (
+            "ssh --machine 1299 systemctl --machine 1234 reboot",
+            format!("ssh {limit} <fd00::2> <--> <systemctl> <--machine> <1234> <reboot>"),
+        ),
+        (
+            "ssh --unit web ls -A --help",
+            format!("ssh {limit} <10.0.0.1> <--> <ls> <-A> <--help>"),
+        ),
+        (
+            "--unit=web ssh ls -A",
+            format!("ssh {limit} <10.0.0.1> <--> <ls> <-A>"),
+        ),
+        (
+            "--strict-host-key-checking=false ssh web",
+            format!(
+                "ssh <-o> <StrictHostKeyChecking=no> <-o> <UserKnownHostsFile=/dev/null> \
+                 <-o> <GlobalKnownHostsFile=/dev/null> <-o> <LogLevel=ERROR> {limit} \
+                 <-o> <ControlMaster=no> <-o> <ControlPath=none> <10.0.0.1>"
+            ),
+        ),
         (
             "ssh web prog --debug=false --full=true",
             format!("ssh {limit} <10.0.0.1> <--> <prog> <--debug=false> <--full=true>"),
@@ -143,7 +164,7 @@ fn ssh_through_a_tunnel() {
     ssh <-T> <-a> <-x> <-o> <ClearAllForwardings=yes> <-o> <RemoteCommand=none> <-l> <ann> <-p> <2222> <-o> <StrictHostKeyChecking=no> <-o> <UserKnownHostsFile=/dev/null> <-o> <GlobalKnownHostsFile=/dev/null> <-o> <LogLevel=ERROR> <-o> <ConnectTimeout=10> <-o> <ControlMaster=auto> <-o> <ControlPath=[DIR]/.ssh/fleetctl-[RUN]> <-o> <ControlPersist=5> <-o> <ServerAliveInterval=15> <b> <--> <true>
     ssh <-T> <-a> <-x> <-o> <ClearAllForwardings=yes> <-o> <RemoteCommand=none> <-l> <ann> <-p> <2222> <-o> <StrictHostKeyChecking=no> <-o> <UserKnownHostsFile=/dev/null> <-o> <GlobalKnownHostsFile=/dev/null> <-o> <LogLevel=ERROR> <-o> <ConnectTimeout=10> <-o> <ControlMaster=auto> <-o> <ControlPath=[DIR]/.ssh/fleetctl-[RUN]> <-o> <ControlPersist=5> <-o> <ServerAliveInterval=15> <b> <--> <fleetctl fd-forward [DIR]/sock>
     ssh <-G> <-p> <23> <-o> <StrictHostKeyChecking=no> <-o> <UserKnownHostsFile=/dev/null> <-o> <GlobalKnownHostsFile=/dev/null> <-o> <LogLevel=ERROR> <fd00::2>
-    ssh <-p> <23> <-o> <StrictHostKeyChecking=no> <-o> <UserKnownHostsFile=/dev/null> <-o> <GlobalKnownHostsFile=/dev/null> <-o> <LogLevel=ERROR> <-o> <ConnectTimeout=10> <-o> <ProxyCommand=ssh -T -a -x -o ClearAllForwardings=yes -o RemoteCommand=none -l ann -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=10 -o ControlMaster=auto -o ControlPath=[DIR]/.ssh/fleetctl-[RUN] -o ControlPersist=5 -o ServerAliveInterval=15 -W '[%h]:%p' b> <fd00::2> <--> <ls>
+    ssh <-p> <23> <-o> <StrictHostKeyChecking=no> <-o> <UserKnownHostsFile=/dev/null> <-o> <GlobalKnownHostsFile=/dev/null> <-o> <LogLevel=ERROR> <-o> <ConnectTimeout=10> <-o> <ControlMaster=no> <-o> <ControlPath=none> <-o> <ProxyCommand=ssh -T -a -x -o ClearAllForwardings=yes -o RemoteCommand=none -l ann -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o GlobalKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=10 -o ControlMaster=auto -o ControlPath=[DIR]/.ssh/fleetctl-[RUN] -o ControlPersist=5 -o ServerAliveInterval=15 -W '[%h]:%p' b> <fd00::2> <--> <ls>
     "#);
 }
 

@@ -160,6 +160,12 @@ controlpersist 600' && exit 0";
     ssh <-T> <-a> <-x> <-o> <ClearAllForwardings=yes> <-o> <RemoteCommand=none> <b> <--> <true>
     ssh <-T> <-a> <-x> <-o> <ClearAllForwardings=yes> <-o> <RemoteCommand=none> <b> <--> <fleetctl fd-forward [DIR]/sock>
     "#);
+    // What takes any key is for this run alone, whatever there is and stays.
+    let text = run(
+        &fleet(persisting),
+        "--tunnel b --strict-host-key-checking=false list-machines --no-legend",
+    );
+    assert!(text.contains("ControlPath=[DIR]/.ssh/fleetctl-[RUN]"), "{text}");
     // One that does not stay is used if it is there.
     let perhaps = "[ $kind = config ] && echo 'controlmaster auto
 controlpath /run/mine

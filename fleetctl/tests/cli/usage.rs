@@ -160,6 +160,20 @@ fn unknown_commands() {
 
     Run 'fleetctl help' for usage.
     "#);
+    // Half a word is not enough for what changes a whole machine or cluster.
+    insta::assert_snapshot!(fleet().run("le"), @r#"
+    exit 2
+    ----- stderr
+    Error: unknown command "le" for "fleetctl"
+
+    Did you mean this?
+    →leave
+
+    Run 'fleetctl help' for usage.
+    "#);
+    for half in ["i", "ini", "joi", "leav", "rec", "recove"] {
+        assert!(fleet().run(half).starts_with("exit 2\n"), "{half}");
+    }
     insta::assert_snapshot!(fleet().run("frobnicate"), @r#"
     exit 2
     ----- stderr

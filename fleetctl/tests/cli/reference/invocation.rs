@@ -155,7 +155,7 @@ fn help_has_fleets_layout() {
             ][..4],
             &of_start[..],
         ),
-        (&["help recover", "help rec", "recover --help"], &of_recover[..]),
+        (&["help recover", "recover -h", "recover --help"], &of_recover[..]),
     ] {
         let first = fleet().said(lines[0], &[]);
         assert_eq!((first.exit, &*first.stderr), (0, ""), "{}", lines[0]);
