@@ -153,6 +153,7 @@ pub async fn run(config: Config, source: Source, level: log::Level) -> Result<()
     let ttl = config.agent_ttl;
     let mut reloader = Reloader {
         source,
+        address: identity.address.clone(),
         config,
         level,
         page_size,

@@ -41,10 +41,7 @@ fn main() -> ExitCode {
         None if arguments.version => return version(),
         None => {}
     }
-    let source = Source {
-        file: arguments.config,
-        environment: daemon::environment(),
-    };
+    let mut source = Source::new(arguments.config, daemon::environment());
     match source.read() {
         Ok(config) => {
             let level = log::begin(config.verbosity);

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::agent::Request;
 use crate::agent::request::Description;
 use crate::api::tls::ApiTls;
-use crate::config::{Config, Effect};
+use crate::config::{Config, DEFAULT_FILE, Effect};
 use crate::daemon::DaemonError;
 use crate::engine::Candidacy;
 use crate::{host, log};
@@ -23,19 +23,32 @@ use crate::{host, log};
 /// Where a configuration is read from.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// `--config`.
-    pub file: Option<PathBuf>,
-    /// The variables fleetd was started with.
-    pub environment: BTreeMap<String, OsString>,
+    file: PathBuf,
+    /// It has to be there: it was named, or has been there before.
+    is_needed: bool,
+    environment: BTreeMap<String, OsString>,
 }
 
 impl Source {
-    /// Reads it.
+    /// The file of `--config`, else the default one, which need not be there; and the variables fleetd was started with.
+    pub fn new(named: Option<PathBuf>, environment: BTreeMap<String, OsString>) -> Self {
+        Self {
+            is_needed: named.is_some(),
+            file: named.unwrap_or_else(|| DEFAULT_FILE.into()),
+            environment,
+        }
+    }
+
+    /// Reads it. A file that has been read once is missed from then on: one that is away for a moment, because somebody
+    /// is writing it anew, does not stand for a machine without metadata.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn read(&self) -> Result<Config, crate::config::ConfigError> {
-        Config::load(self.file.as_deref(), &self.environment)
+    pub fn read(&mut self) -> Result<Config, crate::config::ConfigError> {
+        let is_there = self.file.exists();
+        let config = Config::load(&self.file, self.is_needed, &self.environment)?;
+        self.is_needed |= is_there;
+        Ok(config)
     }
 }
 
@@ -52,6 +65,8 @@ pub struct Reloader {
     pub page_size: Arc<AtomicU16>,
     /// `disable_engine`.
     pub candidacy: Arc<Candidacy>,
+    /// What this machine was said to be reached at; a network that is away for a moment does not take it back.
+    pub address: String,
     /// `public_ip` and `metadata`.
     pub agent: mpsc::Sender<Request>,
     /// `api_certfile` and so on; `None` where the API speaks no TLS.
@@ -93,8 +108,10 @@ impl Reloader {
             ours.replace(new);
             tracing::info!("read the certificates of the API again");
         }
+        let description = with_address(description(&self.config), &self.address);
+        self.address.clone_from(&description.address);
         // Not waited for: an agent that hangs is the watchdog's business.
-        let described = self.agent.try_send(Request::Describe(description(&self.config)));
+        let described = self.agent.try_send(Request::Describe(description));
         if let Err(error) = described {
             tracing::error!(%error, "the agent did not hear what this machine says of itself");
         }
@@ -147,6 +164,18 @@ pub(crate) fn description(config: &Config) -> Description {
     }
 }
 
+/// With the address of before where none is found now.
+fn with_address(mut description: Description, before: &str) -> Description {
+    if description.address.is_empty() && !before.is_empty() {
+        tracing::warn!(
+            address = before,
+            "found no address of this machine; the one of before stays in force"
+        );
+        before.clone_into(&mut description.address);
+    }
+    description
+}
+
 fn tell(state: &[NotifyState<'_>], with_time: bool) {
     let time = with_time
         .then(NotifyState::monotonic_usec_now)
@@ -167,8 +196,10 @@ mod tests {
     fn reloader(directory: &Path, text: &str) -> (Reloader, mpsc::Receiver<Request>) {
         let file = directory.join("fleet.conf");
         fs::write(&file, text).unwrap();
-        let source = Source {
-            file: Some(file),
+        // As without --config: the file is the default one.
+        let mut source = Source {
+            file,
+            is_needed: false,
             environment: BTreeMap::new(),
         };
         let config = source.read().unwrap();
@@ -178,6 +209,7 @@ mod tests {
             level: log::Level::unheard(),
             page_size: Arc::new(AtomicU16::new(config.token_limit)),
             candidacy: Arc::new(Candidacy::new(!config.disable_engine)),
+            address: "10.0.0.1".to_owned(),
             source,
             config,
             agent,
@@ -250,9 +282,26 @@ mod tests {
             assert_eq!(in_force(&reloader), before, "{text}");
             assert_eq!(told(&mut asked), None, "{text}");
         }
+        // A file that is away for a moment does not stand for a machine without metadata, though without --config it need
+        // not be there at the start.
         fs::remove_file(directory.path().join("fleet.conf")).unwrap();
         reloader.reload();
         assert_eq!(in_force(&reloader), before);
         assert_eq!(told(&mut asked), None);
+    }
+
+    #[test]
+    fn a_network_that_is_away_for_a_moment_takes_no_address_back() {
+        let described = |address: &str| Description {
+            address: address.to_owned(),
+            metadata: BTreeMap::new(),
+            disable_engine: false,
+        };
+        assert_eq!(with_address(described(""), "10.0.0.1"), described("10.0.0.1"));
+        assert_eq!(
+            with_address(described("10.0.0.2"), "10.0.0.1"),
+            described("10.0.0.2")
+        );
+        assert_eq!(with_address(described(""), ""), described(""));
     }
 }

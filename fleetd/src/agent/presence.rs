@@ -72,7 +72,7 @@ pub(crate) enum AbsenceError {
         theirs: String,
         ours: String,
     },
-    #[error("the registry changed while the machine was joining")]
+    #[error("the registry changed meanwhile")]
     Overtaken,
 }
 
@@ -260,7 +260,12 @@ impl Door {
             .ok_or(AbsenceError::Overtaken)?;
         let fence = Precondition::Created(presence_key.clone(), joined.created);
         let mut txn = self.rewritten(Txn::new().when(fence), snapshot.get(&machine_key));
-        let presence = encode(&self.presence());
+        // A leave that was announced meanwhile is not taken back: the units are on their way out.
+        let leaving = serde_json::from_slice(&held.value).is_ok_and(|p: Presence| p.leaving);
+        let presence = encode(&Presence {
+            leaving,
+            ..self.presence()
+        });
         if held.value != presence {
             txn = txn
                 .when(Precondition::Unchanged(presence_key.clone(), held.mod_revision))
@@ -392,3 +397,7 @@ impl Door {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "presence_tests.rs"]
+mod tests;

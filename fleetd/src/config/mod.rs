@@ -146,15 +146,18 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads `path` (the default file if `None`, which need not exist) and lays the `FLEET_*` variables over it.
+    /// Reads `file`, which need not be there unless it is needed, and lays the `FLEET_*` variables over it.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn load(path: Option<&Path>, environment: &BTreeMap<String, OsString>) -> Result<Self, ConfigError> {
-        let file = path.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    pub fn load(
+        file: &Path,
+        is_needed: bool,
+        environment: &BTreeMap<String, OsString>,
+    ) -> Result<Self, ConfigError> {
         let mut values = match std::fs::read_to_string(file) {
             Ok(text) => file::parse(&text, &file.display().to_string())?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && path.is_none() => Values::new(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !is_needed => Values::new(),
             Err(e) => {
                 return Err(ConfigError::Unreadable {
                     path: file.display().to_string(),

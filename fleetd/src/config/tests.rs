@@ -12,7 +12,7 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     std::fs::write(&file, text).unwrap();
     let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), v.into()));
     let directory = format!("{}/", directory.path().display());
-    let mut config = Config::load(Some(&file), &environment.collect())
+    let mut config = Config::load(&file, true, &environment.collect())
         .map_err(|e| e.to_string().replace(&directory, ""))?;
     for warning in &mut config.warnings {
         *warning = warning.replace(&directory, "");
@@ -192,7 +192,7 @@ fn a_file_or_a_variable_that_cannot_be_read_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("x.conf");
     let none = BTreeMap::new();
-    let said = |environment| Config::load(Some(&path), environment).unwrap_err().to_string();
+    let said = |environment| Config::load(&path, true, environment).unwrap_err().to_string();
     let beginning = format!("cannot read the configuration {}: ", path.display());
     assert_eq!(
         said(&none),

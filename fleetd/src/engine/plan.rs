@@ -64,9 +64,7 @@ pub fn plan(cluster: &Cluster, memory: &Memory, now: Duration, policy: &Policy) 
     };
     planner.settle_all();
     planner.unseat_followers();
-    if planner.make_room() {
-        planner.unseat_followers();
-    }
+    planner.make_room();
     planner.spread_globals();
     planner.place_all();
     planner.finish()

@@ -184,7 +184,7 @@ proptest! {
         let bytes = bytes.into_iter().map(|(key, value)| (name(key), OsString::from_vec(value)));
         let environment: BTreeMap<String, OsString> = text.chain(bytes).collect();
         // No file: what /etc/fleet of this machine says is nobody's business here.
-        match Config::load(Some("/dev/null".as_ref()), &environment) {
+        match Config::load("/dev/null".as_ref(), true, &environment) {
             Ok(config) => check_shown(&config),
             Err(error) => check_error(&error, &["FLEET_"]),
         }

@@ -52,7 +52,7 @@ impl Loop<'_> {
     /// Writes what this machine says of itself, once it has a presence to say it with.
     pub(super) fn describe(&mut self) {
         let Some(joined) = self.joined.clone() else { return };
-        if !self.must_describe || self.is_describing || self.is_leaving {
+        if !self.must_describe || self.is_describing || self.is_leaving || self.leaving.is_some() {
             return;
         }
         self.must_describe = false;

@@ -116,12 +116,13 @@ impl<'a> Planner<'a> {
         if let Some((id, _)) = there.find(|(id, m)| has(m) && self.fits(name, id).is_none()) {
             return Some((id, "runs there already".to_owned()));
         }
-        let (load, id, ranked) = match self.view.by_balance(name) {
-            Some(ranks) => self.choose_balanced(name, &ranks)?,
-            None => {
-                let fits = |(_, id): &(usize, &MachineId)| self.fits(name, id).is_none();
-                let (load, id) = self.view.by_load().find(fits)?;
-                (load, id, "least loaded of the machines that fit".to_owned())
+        let fits = |id: &MachineId| self.fits(name, id).is_none();
+        let (load, id, ranked) = match self.view.replacing.is_carrier(name) {
+            false => self.best(name, &fits)?,
+            true => {
+                // Where nobody is stopped for good by it, if there is such a machine.
+                let spares = |id: &MachineId| fits(id) && !self.strands(name, id);
+                self.best(name, &spares).or_else(|| self.best(name, &fits))?
             }
         };
         let units = if load == 1 { "unit" } else { "units" };
@@ -129,27 +130,38 @@ impl<'a> Planner<'a> {
         Some((id, format!("{ranked} ({load} {units} there before it){ignored}")))
     }
 
-    /// The least loaded of the machines that fit in the first rank that has any; equal ranks are one.
-    fn choose_balanced(
+    /// The best by `Spread=`, else the least loaded, of the machines that will do, with its load and why it is that.
+    fn best(
         &self,
         name: &UnitName,
-        ranks: &[Rank<'_, 'a>],
+        will_do: &dyn Fn(&MachineId) -> bool,
     ) -> Option<(usize, &'a MachineId, String)> {
-        let fits = |(_, id): &&(usize, &MachineId)| self.fits(name, id).is_none();
-        ranks.chunk_by(|a, b| a.counts == b.counts).find_map(|equal| {
-            let first = |rank: &Rank<'_, 'a>| {
-                rank.machines
-                    .iter()
-                    .find(fits)
-                    .map(|found| (*found, rank.words()))
-            };
-            let ((load, id), words) = equal.iter().filter_map(first).min()?;
+        let Some(ranks) = self.view.by_balance(name) else {
+            let (load, id) = self.view.by_load().find(|(_, id)| will_do(id))?;
+            return Some((load, id, "least loaded of the machines that fit".to_owned()));
+        };
+        // Equal ranks are one.
+        let mut equals = ranks.chunk_by(|a, b| a.counts == b.counts);
+        equals.find_map(|equal| {
+            let (load, id, rank) = least_loaded(equal, will_do)?;
+            let words = rank.words();
             Some((
                 load,
                 id,
                 format!("least instances in {words}, then least loaded of the machines that fit"),
             ))
         })
+    }
+
+    /// Whether a unit with `Replaces=` would, on that machine, drive out one that fits nowhere else.
+    fn strands(&self, name: &UnitName, id: &MachineId) -> bool {
+        let goes = |other: &&UnitName| self.view.replacing.drives_out(name, other);
+        let mut goers = self.view.held_on(id).filter(goes);
+        let is_elsewhere = |other: &UnitName| {
+            let mut others = self.view.by_load().filter(|(_, there)| *there != id);
+            others.any(|(_, there)| self.fits(other, there).is_none())
+        };
+        goers.any(|other| !is_elsewhere(other))
     }
 
     /// What is not done about a unit on that machine though `Replaces=` says so, because it goes round in a circle.
@@ -193,5 +205,28 @@ impl<'a> Planner<'a> {
         Some(
             "stays with its lost machine for now: too many were lost at once, so etcd or the network is suspected",
         )
+    }
+}
+
+/// The first machine that will do, by load over all of these ranks. What is asked of a machine costs much more than to
+/// find the next one to ask.
+fn least_loaded<'r, 'b, 'a>(
+    ranks: &'r [Rank<'b, 'a>],
+    will_do: &dyn Fn(&MachineId) -> bool,
+) -> Option<(usize, &'a MachineId, &'r Rank<'b, 'a>)> {
+    let mut queues: Vec<_> = ranks
+        .iter()
+        .map(|rank| (rank, rank.machines.iter().copied().peekable()))
+        .collect();
+    loop {
+        let heads = queues.iter_mut().filter_map(|(rank, queue)| {
+            let head = *queue.peek()?;
+            Some((head, *rank, queue))
+        });
+        let ((load, id), rank, queue) = heads.min_by_key(|(head, _, _)| *head)?;
+        if will_do(id) {
+            return Some((load, id, rank));
+        }
+        queue.next();
     }
 }

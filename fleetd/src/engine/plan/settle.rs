@@ -302,14 +302,19 @@ impl<'a> Planner<'a> {
         self.pending.insert(name);
     }
 
-    /// Takes their places from units that another one on their machine replaces; `true` if there were any.
-    pub(super) fn make_room(&mut self) -> bool {
+    /// Takes their places from units that another one on their machine replaces, and from those that have to be with them.
+    pub(super) fn make_room(&mut self) {
         let cluster = self.cluster();
-        let mut any = false;
-        for (id, _) in cluster.present() {
+        for (id, machine) in cluster.present() {
             // Who came in this very pass takes its place in the next one.
             let is_home = |unit: &&UnitName| cluster.home(unit) == Some(id);
-            let mut carriers: Vec<UnitName> = self.view.carriers_on(id).filter(is_home).cloned().collect();
+            // Nothing is stopped for one that the machine has not taken yet: it may refuse the name, or not get the content.
+            let is_there = |unit: &&UnitName| {
+                let state = machine.states.get(*unit);
+                state.is_some_and(|state| state.value.hold == units::Hold::Held)
+            };
+            let carriers = self.view.carriers_on(id);
+            let mut carriers: Vec<UnitName> = carriers.filter(is_home).filter(is_there).cloned().collect();
             // Those that nobody drives out come first: what has to go itself takes no place. There is always one, for
             // a circle drives nobody out.
             let replacing = |a: &Self, one: &UnitName, all: &[UnitName]| {
@@ -319,16 +324,20 @@ impl<'a> Planner<'a> {
                 let carrier = carriers.remove(at);
                 let goes = |unit: &&UnitName| is_home(unit) && self.view.replacing.drives_out(&carrier, unit);
                 let goers: Vec<UnitName> = self.view.held_on(id).filter(goes).cloned().collect();
-                carriers.retain(|c| !goers.contains(c));
-                for name in goers {
-                    if let Some((name, _)) = cluster.units.get_key_value(&name) {
+                if goers.is_empty() {
+                    continue;
+                }
+                for name in &goers {
+                    if let Some((name, _)) = cluster.units.get_key_value(name) {
                         self.unseat(name, id, &Rejection::Replaced(carrier.clone()));
-                        any = true;
                     }
                 }
+                // A carrier that has lost its own place by that drives nobody out any more: two that each replace what the
+                // other has to be with would send each other round for ever.
+                self.unseat_followers();
+                carriers.retain(|c| self.view.holds(id, c.as_ref()));
             }
         }
-        any
     }
 
     pub(super) fn fits(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {

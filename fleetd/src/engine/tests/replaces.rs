@@ -199,3 +199,66 @@ fn nobody_drives_out_what_it_has_to_be_with() {
     );
     bed.check();
 }
+
+#[test]
+fn two_that_each_replace_what_the_other_has_to_be_with_do_not_go_round_for_ever() {
+    let (mut bed, [a]) = Bed::with([""]);
+    bed.launch("blue.service", "");
+    bed.launch("green.service", "");
+    bed.launch(
+        "blue-side.service",
+        "MachineOf=blue.service\nReplaces=green.service",
+    );
+    bed.launch(
+        "green-side.service",
+        "MachineOf=green.service\nReplaces=blue.service",
+    );
+    bed.settle();
+    assert_eq!(bed.pass().steps, [], "it has come to rest");
+    let homes = ["blue.service", "blue-side.service"].map(|u| bed.home(u));
+    assert_eq!(homes, [Some(a); 2]);
+    assert_eq!(bed.unplaced(), ["green-side.service", "green.service"]);
+    bed.check();
+}
+
+#[test]
+fn nothing_is_stopped_for_one_that_the_machine_does_not_take() {
+    let (mut bed, [a, b]) = Bed::with(["", ""]);
+    bed.launch("old.service", "");
+    bed.launch("filler.service", "MachineID=00000002");
+    bed.settle();
+    assert_eq!(bed.home("old.service"), Some(a));
+    bed.agents.get_mut(&a).unwrap().taken.insert(name("new.service"));
+    bed.launch("new.service", "Replaces=old.service");
+    // The leader sees what it wrote before the machine has answered.
+    bed.pass();
+    bed.pass();
+    bed.settle();
+    assert_eq!(
+        (bed.home("new.service"), bed.home("old.service")),
+        (Some(b), Some(a))
+    );
+    assert_eq!(
+        bed.agents[&a].copies[&name("old.service")].starts,
+        1,
+        "it ran through"
+    );
+    bed.check();
+}
+
+#[test]
+fn it_goes_where_nobody_is_stopped_for_good_if_there_is_such_a_machine() {
+    let (mut bed, [a, b]) = Bed::with(["disk=ssd", ""]);
+    bed.launch("old.service", "MachineMetadata=disk=ssd");
+    bed.launch("filler.service", "MachineID=00000002");
+    bed.settle();
+    bed.launch("new.service", "Replaces=old.service");
+    bed.settle();
+    // As loaded as the first, and later by its id.
+    assert_eq!(
+        (bed.home("new.service"), bed.home("old.service")),
+        (Some(b), Some(a))
+    );
+    assert_eq!(bed.agents[&a].copies[&name("old.service")].starts, 1);
+    bed.check();
+}
