@@ -1,7 +1,7 @@
 //! `Replaces=`: which unit drives which one off its machine (fleet-reference §2.6, with quirk 6 fixed).
 //!
 //! A unit takes the place of those that its patterns match on whichever machine it comes to; it is not drawn to where
-//! they are, and does not keep away from there. It stays, they move: to a machine that passes their filters, and they
+//! they are, and keeps away from there only if they would have no other place. It stays, they move: to a machine that passes their filters, and they
 //! have a verdict while there is none. So who has to go depends on what is declared alone, and nothing flaps.
 //!
 //! What goes round in a circle is ignored: of two that name each other (as in fleet), or of any number, nobody could
