@@ -65,6 +65,9 @@ impl std::fmt::Display for Cut {
 /// A member of etcd, as any of them lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Member {
+    /// etcd's own name for it, in decimal.
+    #[serde(rename = "ID")]
+    pub id: String,
     /// Empty until it has come up for the first time.
     #[serde(default)]
     pub name: String,
@@ -158,8 +161,12 @@ impl Cluster {
 
     /// What etcd answers on 127.0.0.1 of a machine; the body, if all is well.
     pub fn etcd_asked(&self, number: usize, port: u16, method: &str, path: &str) -> Result<String> {
-        let script = r#"exec 3<>"/dev/tcp/127.0.0.1/$0" && cat >&3 && exec timeout 5 cat <&3"#;
         let body = if method == "POST" { "{}" } else { "" };
+        self.etcd_told(number, port, method, path, body)
+    }
+
+    fn etcd_told(&self, number: usize, port: u16, method: &str, path: &str, body: &str) -> Result<String> {
+        let script = r#"exec 3<>"/dev/tcp/127.0.0.1/$0" && cat >&3 && exec timeout 5 cat <&3"#;
         let request = format!(
             "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -204,6 +211,37 @@ impl Cluster {
             "a machine is in etcd twice: {members:?}"
         );
         Ok(machines)
+    }
+
+    /// Has a machine lead etcd.
+    pub fn lead_etcd(&self, number: usize) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Status {
+            leader: String,
+        }
+        let port = ETCD_PORTS[0];
+        let members = self.etcd_members(number, port)?;
+        let id_of = |number: usize| -> Result<&str> {
+            let address = format!("//{}:", self.machine(number)?.address());
+            let mut members = members.iter();
+            let found = members.find(|m| m.peers.iter().any(|url| url.contains(&address)));
+            Ok(&found
+                .with_context(|| format!("machine {number} is no member of etcd"))?
+                .id)
+        };
+        let status = self.etcd_asked(number, port, "POST", "/v3/maintenance/status")?;
+        let Status { leader } = serde_json::from_str(&status)?;
+        let wanted = id_of(number)?;
+        let mut numbers = self.machines().iter().map(crate::machine::Machine::number);
+        let leads = numbers.find(|n| id_of(*n).is_ok_and(|id| id == leader));
+        match leads.context("a machine that is not there leads etcd")? {
+            leads if leads == number => Ok(()),
+            leads => {
+                let body = format!("{{\"targetID\":\"{wanted}\"}}");
+                let path = "/v3/maintenance/transfer-leadership";
+                self.etcd_told(leads, port, "POST", path, &body).map(drop)
+            }
+        }
     }
 
     /// Why these machines are not one cluster with so many members of etcd; nothing if they are.

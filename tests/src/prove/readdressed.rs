@@ -25,6 +25,8 @@ pub(super) fn readdressed(
     let units = fill(cluster, asker)?;
     let before = processes(cluster, &numbers, &units)?;
 
+    // The worst case: the others have to elect before they can take a word in.
+    cluster.lead_etcd(number)?;
     let machine = cluster.machine(number)?;
     let [a, b, c, d] = machine.address().octets();
     let new = format!("{a}.{b}.{c}.{}", d + 100);

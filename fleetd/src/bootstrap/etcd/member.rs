@@ -230,7 +230,16 @@ impl<'a> Own<'a> {
         }) else {
             return Ok(());
         };
-        cluster.update(ours.id, &self.peers).await?;
+        // The member that moved may have led the others: until they have elected, none of them can take it.
+        let updated = until(ANSWERS, PAUSE, async || {
+            match cluster.update(ours.id, &self.peers).await {
+                Err(refused @ MembersError::Refused(_)) => Ok(Err(refused)),
+                other => other.map(Ok),
+            }
+        });
+        self.talk
+            .wait_for("etcd to take the new address", updated)
+            .await??;
         self.talk.say(format!(
             "etcd's members know this machine by {} now",
             self.peers.join(",")
