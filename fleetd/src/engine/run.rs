@@ -296,6 +296,8 @@ impl Leader<'_> {
                     metrics.schedule_failed.add(failed.scheduled);
                     metrics.unschedule_failed.add(failed.unscheduled);
                     metrics.pass_took.observe(began.elapsed());
+                    // Not answered yet: the next pass takes so much longer.
+                    self.heard = Some(heard);
                     return self.give_up_pass(outcome);
                 }
             }
