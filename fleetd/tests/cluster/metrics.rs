@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use units::DesiredState;
 
-use super::world::World;
+use super::world::{World, send};
 use super::{ALONE, PLAIN};
 
 /// A sample of machine `n`; `None` where that does not tell it.
@@ -124,4 +124,27 @@ async fn a_placement_that_had_to_be_written_twice_took_from_the_first_change_on(
     // Between the two tries the engine pauses for 25 to 50 ms.
     let took = sample(&world, leader, &format!("{latency}_sum")).await;
     assert!(took >= Some(0.025), "{took:?}");
+}
+
+/// Questions came before what the mirror had, so that whoever scraped without pause kept the leader from it.
+#[tokio::test(start_paused = true)]
+async fn a_scrape_is_answered_after_what_the_leader_has_heard_is_taken_in() {
+    let world = World::new(2).await;
+    let [leader] = leaders(&world).await[..] else {
+        panic!("one leads")
+    };
+    let client = &world.machines[leader].client;
+    client.delay(Duration::from_secs(1), Duration::ZERO);
+    world.launch("a.service", PLAIN).await;
+    // It writes its decision; meanwhile there is both a question and a change.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let api = world.api(leader);
+    let asked = tokio::spawn(async move { send(api, "GET", "/metrics", "").await.1 });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.put("off.service", PLAIN, DesiredState::Inactive).await;
+    let text = asked.await.unwrap();
+    let told = text
+        .lines()
+        .find(|line| line.starts_with("fleet_units{desired=\"inactive\"}"));
+    assert_eq!(told, Some("fleet_units{desired=\"inactive\"} 1"));
 }
