@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use fleetd::agent::local::Local;
 use fleetd::agent::{Agent, Identity};
-use fleetd::api::{Api, listen};
+use fleetd::api::{Api, Here, listen};
 use fleetd::engine::{Engine, Policy};
 use fleetd::guard::{Guard, clock::Kernel};
 use fleetd::init::scripted::ScriptedInit;
@@ -71,7 +71,10 @@ fn machine(
     let init = ScriptedInit::new(disk.join("units"));
     let id = MachineId::parse(&format!("{n:032x}"))?;
     let mut api = Api::new(registry.clone(), Keys::default(), trust.clone());
-    api.machine = Some(id);
+    api.here = Some(Here {
+        machine: id,
+        boot_id: format!("boot-{n}"),
+    });
     api.metrics = metrics.clone();
     let agent = Agent {
         registry: registry.clone(),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::local::Local;
 use crate::agent::{Agent, Identity, Request};
 use crate::api::tls::{ApiTls, ApiTlsError};
-use crate::api::{Api, listen};
+use crate::api::{Api, Here, listen};
 use crate::config::{Config, ConfigError};
 use crate::dump::Dumper;
 use crate::engine::{Candidacy, Engine, Policy};
@@ -111,7 +111,10 @@ pub async fn run(config: Config, source: Source, level: log::Level) -> Result<()
     let stop = CancellationToken::new();
     let mut api = Api::new(registry.clone(), keys.clone(), trust.clone());
     api.page_size.store(config.token_limit, Ordering::Relaxed);
-    api.machine = Some(identity.id);
+    api.here = Some(Here {
+        machine: identity.id,
+        boot_id: identity.boot_id.clone(),
+    });
     api.metrics = metrics.clone();
     let (page_size, standing) = (api.page_size.clone(), api.standing.clone());
     let watchdog = Watchdog::start()?;

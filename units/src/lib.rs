@@ -34,7 +34,9 @@ pub mod unit_file;
 pub mod wire;
 
 pub use glob::{Glob, GlobError};
-pub use machine::{MachineId, MachineIdError, Metadata, MetadataError, is_metadata_key, parse_metadata};
+pub use machine::{
+    MachineId, MachineIdError, Metadata, MetadataError, is_metadata_key, is_metadata_value, parse_metadata,
+};
 pub use name::{NameError, UnitName, UnitType};
 pub use records::{
     Assignment, Capacity, CopyView, Event, Hold, MachineRecord, Phase, Placement, Presence, Refusal, State,

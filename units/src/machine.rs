@@ -68,9 +68,14 @@ pub fn is_metadata_key(key: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
-/// An item of a metadata list that is not `key=value`.
+/// Whether a value of metadata may be this: it is shown in tables and on terminals, so it has no control characters.
+pub fn is_metadata_value(value: &str) -> bool {
+    !value.contains(char::is_control)
+}
+
+/// An item of a metadata list that is not `key=value`, or has control characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid metadata item {0:?}: expected key=value")]
+#[error("invalid metadata item {0:?}: expected key=value without control characters")]
 pub struct MetadataError(pub String);
 
 /// Reads the `metadata` setting, `key=value,key=value` (fleet-reference §6).
@@ -79,7 +84,7 @@ pub struct MetadataError(pub String);
 /// and empty items (a trailing comma) are skipped.
 ///
 /// # Errors
-/// An item without `=` or without a key. fleet ignored those, and the constraint someone meant with them.
+/// An item without `=`, without a key, or with control characters. fleet ignored those, and the constraint someone meant with them.
 pub fn parse_metadata(list: &str) -> Result<Metadata, MetadataError> {
     let items = list.split(',').map(str::trim).filter(|item| !item.is_empty());
     items
@@ -87,9 +92,12 @@ pub fn parse_metadata(list: &str) -> Result<Metadata, MetadataError> {
             let (key, value) = item
                 .split_once('=')
                 .ok_or_else(|| MetadataError(item.to_owned()))?;
-            match key.trim() {
-                "" => Err(MetadataError(item.to_owned())),
-                key => Ok((key.to_owned(), value.trim().to_owned())),
+            match (key.trim(), value.trim()) {
+                ("", _) => Err(MetadataError(item.to_owned())),
+                (key, value) if !is_metadata_value(key) || !is_metadata_value(value) => {
+                    Err(MetadataError(item.to_owned()))
+                }
+                (key, value) => Ok((key.to_owned(), value.to_owned())),
             }
         })
         .collect()
@@ -164,6 +172,7 @@ mod tests {
             ("a=b,a=c", &[("a", "c")]),
             ("a=b=c", &[("a", "b=c")]),
             ("a=", &[("a", "")]),
+            ("a=b,\n\tc =\td\n", &[("a", "b"), ("c", "d")]),
         ];
         for (list, expected) in table {
             let expected = expected
@@ -177,6 +186,9 @@ mod tests {
             ("a=b, foo ,c=d", "foo"),
             ("=b", "=b"),
             (" =b", "=b"),
+            ("a=b\nc", "a=b\nc"),
+            ("a\tb=c", "a\tb=c"),
+            ("c=d,a=\u{1b}[31mred", "a=\u{1b}[31mred"),
         ] {
             assert_eq!(
                 parse_metadata(list),

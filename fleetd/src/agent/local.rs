@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use units::{Hash, OnDisconnect, Requirements, UnitFile, UnitName};
+use units::{Hash, Metadata, OnDisconnect, Requirements, UnitFile, UnitName};
 
 /// A unit that this machine holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,15 @@ pub enum Started {
     Asked,
     /// systemd has accepted it. It is never issued again for the same generation and run.
     Yes,
+}
+
+/// What the API has laid over this machine's metadata, as the registry had it last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrides {
+    /// Revision of the machine's record that held them.
+    pub revision: i64,
+    /// As in the record: an empty value hides the key.
+    pub metadata: Metadata,
 }
 
 /// The two directories.
@@ -165,6 +174,33 @@ impl Local {
         replace(&self.record_path(unit), &serde_json::to_vec(record)?)
     }
 
+    // No unit has this name: it has no type.
+    fn overrides_path(&self) -> PathBuf {
+        self.records.join("overrides.json")
+    }
+
+    /// The overrides that were remembered last; none if that cannot be read, which is logged.
+    pub fn overrides(&self) -> Option<Overrides> {
+        let path = self.overrides_path();
+        let read = match fs::read(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return None,
+            read => read,
+        };
+        let parsed = read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+        if let Err(error) = &parsed {
+            tracing::warn!(file = %path.display(), %error, "could not read which metadata the API had set");
+        }
+        parsed.ok()
+    }
+
+    /// Remembers overrides for a recovery ([`crate::recovery`]).
+    ///
+    /// # Errors
+    /// If they cannot be written; the old memory is then still whole.
+    pub fn remember_overrides(&self, overrides: &Overrides) -> io::Result<()> {
+        replace(&self.overrides_path(), &serde_json::to_vec(overrides)?)
+    }
+
     /// Removes file and memory of a unit, in this order. Not an error if there are none.
     ///
     /// # Errors
@@ -238,6 +274,22 @@ mod tests {
         local.remove(&name("a@1.service")).unwrap();
         local.remove(&name("a@1.service")).unwrap();
         assert_eq!(local.load().unwrap(), BTreeMap::new());
+    }
+
+    #[test]
+    fn overrides_are_remembered_over_restarts_and_nonsense_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let open =
+            || Local::open(&directory.path().join("units"), &directory.path().join("records")).unwrap();
+        assert_eq!(open().overrides(), None);
+        let overrides = Overrides {
+            revision: 7,
+            metadata: [("zone".to_owned(), String::new())].into(),
+        };
+        open().remember_overrides(&overrides).unwrap();
+        assert_eq!(open().overrides(), Some(overrides));
+        fs::write(open().overrides_path(), "{").unwrap();
+        assert_eq!(open().overrides(), None);
     }
 
     #[test]

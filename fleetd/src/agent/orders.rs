@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use units::{Assignment, MachineId, Phase, UnitName};
+use units::{Assignment, MachineId, MachineRecord, Phase, UnitName};
 
+use super::local::Overrides;
 use super::plan::{Order, Plan, Step};
 use crate::registry::keys::{Key, Keys};
 use crate::registry::trust::Trust;
@@ -17,6 +18,8 @@ pub(crate) struct Reading {
     pub(crate) assignments: BTreeMap<UnitName, (Option<Assignment>, Revision)>,
     /// Create revision of the presence that stands in the registry.
     pub(crate) presence: Option<Revision>,
+    /// What the API has laid over this machine's metadata; `None` if its record is not there or cannot be read.
+    overrides: Option<Overrides>,
     /// The presence that the engine has taken in.
     seen: Option<Revision>,
     /// The registry is the one this machine joined, and has not gone back.
@@ -28,6 +31,12 @@ impl Reading {
     /// machine that has no presence may be a clone of the one that has, and reads that one's orders.
     fn is_ours(&self, incarnation: Option<Revision>) -> bool {
         self.is_believed && incarnation.is_some() && self.presence == incarnation
+    }
+
+    /// The overrides to remember for a recovery. Whatever was placed here by an override was placed after it was set,
+    /// so they are read with the very orders that follow from them, and nothing has to watch the record.
+    pub(crate) fn overrides(&self, incarnation: Option<Revision>) -> Option<&Overrides> {
+        self.overrides.as_ref().filter(|_| self.is_ours(incarnation))
     }
 
     /// Whether a unit may be stopped or let go of by this word: the engine must have taken in the very presence that
@@ -45,7 +54,7 @@ pub(crate) async fn read(
     id: &MachineId,
 ) -> Result<Reading, RegistryError> {
     let known = trust.known();
-    let what = [keys.cluster(), keys.presence(id)].map(Select::Key);
+    let what = [keys.cluster(), keys.presence(id), keys.machine(id)].map(Select::Key);
     let what = [what.as_slice(), &[Select::Prefix(keys.assigns(id))]].concat();
     let snapshot = registry.read(&what).await?;
     let uuid = snapshot
@@ -60,6 +69,7 @@ pub(crate) async fn read(
         revision: snapshot.revision,
         assignments: BTreeMap::new(),
         presence: snapshot.get(&keys.presence(id)).map(|kv| kv.create_revision),
+        overrides: None,
         seen: None,
         is_believed,
     };
@@ -73,6 +83,13 @@ pub(crate) async fn read(
                 reading.seen = std::str::from_utf8(&kv.value)
                     .ok()
                     .and_then(|text| text.parse().ok());
+            }
+            Some(Key::Machine(_)) => {
+                let record = serde_json::from_slice::<MachineRecord>(&kv.value).ok();
+                reading.overrides = record.map(|record| Overrides {
+                    revision: kv.mod_revision,
+                    metadata: record.overrides,
+                });
             }
             _ => {}
         }
@@ -137,6 +154,7 @@ mod tests {
             revision: 9,
             assignments: BTreeMap::new(),
             presence,
+            overrides: None,
             seen,
             is_believed: true,
         }

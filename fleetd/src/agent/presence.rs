@@ -297,7 +297,8 @@ impl Door {
     /// With this machine's record, where that says something else than before. The overrides are the API's.
     fn rewritten(&self, txn: Txn, known: Option<&KeyValue>) -> Txn {
         let before = known.and_then(|kv| serde_json::from_slice::<MachineRecord>(&kv.value).ok());
-        let record = self.machine_record(before.as_ref(), false);
+        let overrides = before.as_ref().map(|r| r.overrides.clone());
+        let record = self.machine_record(overrides.unwrap_or_default(), false);
         if before.as_ref() == Some(&record) {
             return txn;
         }
@@ -305,7 +306,7 @@ impl Door {
         txn.when(unchanged(&key, known)).put(key, encode(&record))
     }
 
-    fn machine_record(&self, before: Option<&MachineRecord>, left: bool) -> MachineRecord {
+    fn machine_record(&self, overrides: Metadata, left: bool) -> MachineRecord {
         let Identity {
             id,
             address,
@@ -315,7 +316,6 @@ impl Door {
             disable_engine,
             ..
         } = self.identity.clone();
-        let overrides = before.map(|r| r.overrides.clone()).unwrap_or_default();
         MachineRecord {
             id,
             address,
@@ -327,6 +327,11 @@ impl Door {
             left,
             ttl: self.ttl.as_secs(),
         }
+    }
+
+    /// This machine's record, without overrides, for a registry that has none: nothing is expected of it before it joins.
+    pub(crate) fn absent_record(&self) -> MachineRecord {
+        self.machine_record(Metadata::new(), true)
     }
 
     /// Announces that this machine is leaving: nothing new goes there, and what it has is placed elsewhere.
@@ -353,7 +358,7 @@ impl Door {
             let snapshot = self.registry.read(&[Select::Key(key.clone())]).await?;
             let known = snapshot.get(&key);
             let before = known.and_then(|kv| serde_json::from_slice::<MachineRecord>(&kv.value).ok());
-            let record = self.machine_record(before.as_ref(), true);
+            let record = self.machine_record(before.map(|r| r.overrides).unwrap_or_default(), true);
             let txn = Txn::new()
                 .when(Precondition::Created(
                     self.keys.presence(&self.identity.id),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use units::{Assignment, MachineId, OnDisconnect, Phase, State, UnitName};
 
-use super::local::{Held, Local, Record, Started};
+use super::local::{Held, Local, Overrides, Record, Started};
 use super::orders::{self, Reading};
 use super::plan::{self, Order};
 use super::presence::{AbsenceError, Door, Identity, Joined};
@@ -205,6 +205,8 @@ struct Loop<'a> {
     tasks: JoinSet<()>,
     started: Instant,
     units: BTreeMap<UnitName, Unit>,
+    /// What this machine remembers of its overrides, as it is on disk.
+    overrides: Option<Overrides>,
     dirty: BTreeSet<UnitName>,
     publisher: Publisher,
     /// When the publisher's next word for a unit at work is due.
@@ -268,6 +270,7 @@ impl<'a> Loop<'a> {
             tasks,
             started: Instant::now(),
             units: BTreeMap::new(),
+            overrides: agent.local.overrides(),
             dirty: BTreeSet::new(),
             publisher: Publisher::default(),
             later: None,

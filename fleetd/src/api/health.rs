@@ -7,10 +7,11 @@ use std::time::Duration;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use units::Presence;
 
-use super::Api;
+use super::{Api, Here};
 use crate::metrics;
-use crate::registry::Select;
+use crate::registry::{KeyValue, Select};
 
 /// Whoever asks has deadlines too, and seldom long ones.
 const ETCD_ANSWERS: Duration = Duration::from_secs(3);
@@ -56,8 +57,8 @@ fn loops(api: &Api) -> Check {
 
 /// Whether etcd answers, and whether this machine's presence is there: one point read for both.
 async fn registered(api: &Api) -> [Result<(), String>; 2] {
-    let key = match &api.machine {
-        Some(machine) => api.keys.presence(machine),
+    let key = match &api.here {
+        Some(here) => api.keys.presence(&here.machine),
         None => api.keys.cluster(),
     };
     let read = tokio::time::timeout(ETCD_ANSWERS, api.registry.read(&[Select::Key(key.clone())])).await;
@@ -71,10 +72,23 @@ async fn registered(api: &Api) -> [Result<(), String>; 2] {
     };
     let presence = match (api.standing.objection(), snapshot.get(&key)) {
         (Some(objection), _) => Err(objection),
-        (None, Some(_)) => Ok(()),
+        (None, Some(kv)) => api.here.as_ref().map_or(Ok(()), |here| is_ours(here, kv)),
         (None, None) => Err("this machine has not joined the cluster".to_owned()),
     };
     [Ok(()), presence]
+}
+
+/// Whether a presence says that this machine takes part. One of an earlier boot stands until its lease has run out, one
+/// of a machine with the same id for good.
+fn is_ours(here: &Here, kv: &KeyValue) -> Result<(), String> {
+    match serde_json::from_slice::<Presence>(&kv.value) {
+        Err(error) => Err(format!("this machine's presence cannot be read: {error}")),
+        Ok(presence) if presence.boot_id != here.boot_id => {
+            Err("the presence is of an earlier boot, or of another machine with this id".to_owned())
+        }
+        Ok(presence) if presence.leaving => Err("this machine is leaving the cluster".to_owned()),
+        Ok(_) => Ok(()),
+    }
 }
 
 fn report(name: &str, checks: &[Check], query: Option<&str>) -> Response {

@@ -13,6 +13,7 @@ use axum::Router;
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +28,31 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// number, so that clients from afar do not keep away those on the machine itself. Every `fleetctl` that waits, and every
 /// console that is open, holds one; fleet.service may have 65536 descriptors.
 const CONNECTIONS: usize = 1024;
+
+/// Between two warnings that a socket is full.
+const WARN_FULL: Duration = Duration::from_secs(60);
+
+/// Whether a socket is full, and when that was last said.
+#[derive(Debug, Default)]
+struct Fullness {
+    is_said: bool,
+    said: Option<Instant>,
+}
+
+impl Fullness {
+    /// Whether to warn now: once for each time that it fills up, and not more often than every [`WARN_FULL`].
+    fn is_news(&mut self, is_full: bool, now: Instant) -> bool {
+        let is_early = self.said.is_some_and(|said| now < said + WARN_FULL);
+        if !is_full {
+            self.is_said = false;
+        }
+        let is_news = is_full && !self.is_said && !is_early;
+        if is_news {
+            (self.is_said, self.said) = (true, Some(now));
+        }
+        is_news
+    }
+}
 
 /// A socket that is listened on.
 #[derive(Debug)]
@@ -113,6 +139,7 @@ impl Listener {
         }
         let connections = TaskTracker::new();
         let room = Arc::new(Semaphore::new(most));
+        let mut fullness = Fullness::default();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -121,7 +148,7 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, place)) => {
-                    if room.available_permits() == 0 {
+                    if fullness.is_news(room.available_permits() == 0, Instant::now()) {
                         tracing::warn!(
                             address,
                             connections = most,
@@ -223,6 +250,29 @@ mod tests {
             (Listener::Tcp(bind("127.0.0.1:0").await, None), false),
         ] {
             assert_eq!(listener.is_open(), open, "{listener:?}");
+        }
+    }
+
+    /// Each connection that was accepted at the limit was another line in the journal.
+    #[test]
+    fn a_socket_that_stays_full_or_fills_up_again_and_again_is_not_warned_of_each_time() {
+        let began = Instant::now();
+        let mut fullness = Fullness::default();
+        for (second, is_full, is_news) in [
+            (0, false, false),
+            (1, true, true),
+            (2, true, false),
+            (90, true, false),
+            (91, false, false),
+            (92, true, true),
+            (93, false, false),
+            (94, true, false),
+            (151, true, false),
+            (152, true, true),
+            (300, true, false),
+        ] {
+            let now = began + Duration::from_secs(second);
+            assert_eq!(fullness.is_news(is_full, now), is_news, "after {second} s");
         }
     }
 

@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use units::wire::v1::MetadataOp;
-use units::{MachineId, MachineRecord, is_metadata_key};
+use units::{MachineId, MachineRecord, is_metadata_key, is_metadata_value};
 
 use super::error::{ApiError, whole};
 use super::v1::TRIES;
@@ -56,6 +56,9 @@ fn parse(ops: Vec<MetadataOp>) -> Result<Edits, ApiError> {
             "remove" => Edit::Hide,
             _ if value.is_empty() => {
                 return Err(bad("invalid value: add and replace require a value"));
+            }
+            _ if !is_metadata_value(&value) => {
+                return Err(bad("invalid value: it has control characters"));
             }
             _ => Edit::Set(value),
         };
@@ -269,6 +272,19 @@ mod tests {
             matches!(&short, Err(ApiError::BadRequest(m)) if m.starts_with("machine metadata path invalid: ")),
             "{short:?}"
         );
+    }
+
+    /// They went to every terminal that `list-machines` was called on.
+    #[test]
+    fn line_feeds_and_escape_sequences_in_a_value_are_refused() {
+        for value in ["a\nb", "a\tb", "\u{1b}[31mred", "a\0", "\u{9b}31m", "\u{7f}"] {
+            for kind in ["add", "replace"] {
+                let message = "invalid value: it has control characters".to_owned();
+                let ops = vec![op(kind, &format!("/{ID}/metadata/zone"), value)];
+                assert_eq!(parse(ops), Err(ApiError::BadRequest(message)), "{value:?}");
+            }
+        }
+        assert!(parse(vec![op("add", &format!("/{ID}/metadata/zone"), "Zürich 1")]).is_ok());
     }
 
     #[test]

@@ -52,6 +52,15 @@ const LONGEST_REQUEST: Duration = Duration::from_secs(60);
 /// The revision that a change made, on every answer to one.
 pub(crate) const REVISION_HEADER: HeaderName = HeaderName::from_static("x-fleet-revision");
 
+/// The machine that serves an API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Here {
+    /// From `/etc/machine-id`.
+    pub machine: MachineId,
+    /// Of the running kernel: the presence of another boot is not ours.
+    pub boot_id: String,
+}
+
 /// What the API answers from.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -67,8 +76,8 @@ pub struct Api {
     pub ping: Duration,
     /// Why this machine takes no part in the cluster, if so; its agent says it.
     pub standing: Arc<Standing>,
-    /// The machine that serves it: ready once its presence is in the registry. Without one the registry is enough.
-    pub machine: Option<MachineId>,
+    /// The machine that serves it: ready while its presence is in the registry. Without one the registry is enough.
+    pub here: Option<Here>,
     /// What `/metrics` tells.
     pub metrics: Metrics,
     /// Which loops hang.
@@ -87,7 +96,7 @@ impl Api {
             page_size: Arc::new(AtomicU16::new(100)),
             ping: Duration::from_secs(15),
             standing: Arc::default(),
-            machine: None,
+            here: None,
             metrics: Metrics::default(),
             health: Health::default(),
             pages,

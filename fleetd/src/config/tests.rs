@@ -91,6 +91,7 @@ fn every_key_takes_what_it_may_and_refuses_the_rest_in_words() {
         ("metadata=zone", Err("key=value, separated by commas")),
         ("metadata==a", Err("key=value, separated by commas")),
         ("metadata=[\"a=b\"]", Err("key=value, separated by commas")),
+        ("metadata=zone=a\u{1b}[31m", Err("key=value, separated by commas")),
         ("agent_ttl=30s", Ok("agent_ttl=30s")),
         ("agent_ttl=1m30s", Ok("agent_ttl=90s")),
         ("agent_ttl=0.1m", Ok("agent_ttl=6s")),

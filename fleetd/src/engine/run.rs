@@ -13,7 +13,7 @@ use units::MachineId;
 use super::election::{self, Leadership};
 use super::{Candidacy, Change, Decision, Memory, Plan, Policy, Step, plan};
 use crate::cluster::Cluster;
-use crate::metrics::{Census, EngineMetrics};
+use crate::metrics::{Census, EngineMetrics, LastCensus};
 use crate::registry::keys::Keys;
 use crate::registry::mirror::{Mirror, Update};
 use crate::registry::trust::{Known, Trust};
@@ -109,6 +109,7 @@ impl Engine {
             .with_seen(self.trust.known().revision);
         let started = Instant::now();
         let mut asked = self.metrics.census.open();
+        let mut last_census = LastCensus::default();
         let mut relist = started + jittered(RELIST, leadership.fence);
         let mut leader = Leader {
             engine: self,
@@ -128,13 +129,6 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = self.pulse.due() => continue,
-                Some(question) = asked.recv() => {
-                    if leader.is_listed {
-                        // Who has asked may have gone.
-                        let _ = question.send(Census::of(&leader.cluster));
-                    }
-                    continue;
-                }
                 // Before the mirror, which is emptied each time it has anything: it leaves room for what is due.
                 () = sleep_until(relist) => {
                     relist = Instant::now() + jittered(RELIST, leader.cluster.revision);
@@ -153,6 +147,16 @@ impl Engine {
                     }
                 }
                 () = wait_until(next_look) => leader.awaited = None,
+                // Last: whoever asks without pause holds up nothing.
+                Some(question) = asked.recv() => {
+                    if leader.is_listed {
+                        let revision = leader.cluster.revision;
+                        let census = last_census.at(revision, || Census::of(&leader.cluster));
+                        // Who has asked may have gone.
+                        let _ = question.send(census);
+                    }
+                    continue;
+                }
             }
             if leader.is_current() {
                 leader.pass().await;
@@ -296,6 +300,8 @@ impl Leader<'_> {
                     metrics.schedule_failed.add(failed.scheduled);
                     metrics.unschedule_failed.add(failed.unscheduled);
                     metrics.pass_took.observe(began.elapsed());
+                    // Not answered yet: the next pass takes so much longer.
+                    self.heard = Some(heard);
                     return self.give_up_pass(outcome);
                 }
             }

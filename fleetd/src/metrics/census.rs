@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use units::{DesiredState, Hold};
 
 use crate::cluster::Cluster;
+use crate::registry::Revision;
 
 /// A leader in the middle of a large plan is not waited for longer.
 const ANSWERED: Duration = Duration::from_secs(2);
@@ -56,10 +57,27 @@ impl Census {
             *census.machines.entry(state).or_default() += 1;
             let held = machine.states.values().filter(|s| s.value.hold == Hold::Held);
             for state in held {
-                *census.copies.entry(state.value.active.clone()).or_default() += 1;
+                match census.copies.get_mut(&state.value.active) {
+                    Some(count) => *count += 1,
+                    None => drop(census.copies.insert(state.value.active.clone(), 1)),
+                }
             }
         }
         census
+    }
+}
+
+/// The census of the last revision that somebody asked about: counting goes through every unit and copy.
+#[derive(Debug, Default)]
+pub(crate) struct LastCensus(Option<(Revision, Census)>);
+
+impl LastCensus {
+    /// The numbers of the cluster as it is at `revision`, counted at most once for each.
+    pub(crate) fn at(&mut self, revision: Revision, count: impl FnOnce() -> Census) -> Census {
+        match &self.0 {
+            Some((counted, census)) if *counted == revision => census.clone(),
+            _ => self.0.insert((revision, count())).1.clone(),
+        }
     }
 }
 

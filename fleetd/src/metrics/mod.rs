@@ -13,6 +13,7 @@ mod text;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub(crate) use census::LastCensus;
 pub use census::{Census, CensusDesk, CensusQuestions};
 pub use meter::{Counter, Gauge, Histogram};
 pub use registry::{Metered, OperationMetrics, RegistryMetrics};

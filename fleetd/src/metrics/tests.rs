@@ -99,3 +99,21 @@ fn the_start_of_a_term_is_that_of_the_latest_alone() {
     assert!(first > 1_500_000_000 && second < first + 3600, "{first} {second}");
     assert!(line("fleet_engine_leader 1") && line(&format!("fleet_engine_leader_start_time {second}")));
 }
+
+/// Each scrape went through all units and copies.
+#[test]
+fn a_client_that_scrapes_without_pause_has_each_revision_counted_once() {
+    let mut last = LastCensus::default();
+    let mut counted = Vec::new();
+    for revision in [7, 7, 7, 9, 9, 12] {
+        let census = last.at(revision, || {
+            counted.push(revision);
+            Census {
+                unplaced: revision.unsigned_abs(),
+                ..Census::default()
+            }
+        });
+        assert_eq!(census.unplaced, revision.unsigned_abs());
+    }
+    assert_eq!(counted, [7, 9, 12]);
+}

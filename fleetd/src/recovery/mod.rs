@@ -6,7 +6,7 @@
 //!    one meanwhile), and `recovered/<old uuid>` names it. That key is the word to every other machine in doubt.
 //! 2. [`follow`], on every machine in doubt: waits for that word.
 //! 3. [`put_back`]: the machine puts back the units it holds that the registry has lost, or has only in an older
-//!    version; takes back its own old presence and orders, which are those of a time gone by; and only then believes.
+//!    version, and the metadata that the API had set on it; takes back its own old presence and orders, which are those of a time gone by; and only then believes.
 //! 4. Meanwhile no engine decides anything: `recovering`, under a lease of [`HOLD`], gives every machine time to come
 //!    in with what it holds. Else a unit would be placed anew that runs on a machine which is a second slower.
 //!
@@ -17,6 +17,7 @@
 
 mod declare;
 mod follow;
+mod overrides;
 mod put_back;
 mod tell;
 
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use declare::{DeclareError, declare};
 pub(crate) use follow::follow;
+pub(crate) use overrides::put_back_overrides;
 pub(crate) use put_back::{Adopted, Copy, put_back};
 pub(crate) use tell::tell;
 

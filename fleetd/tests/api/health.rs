@@ -1,6 +1,21 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
+use fleetd::api::Here;
+use fleetd::registry::encode;
+use units::Presence;
+
 use super::stage::{Stage, id};
+
+/// On machine 1, in the boot in which [`Stage::machine`] has it.
+fn stage() -> Stage {
+    let boot_id = "b".to_owned();
+    Stage::with(|api| {
+        api.here = Some(Here {
+            machine: id(1),
+            boot_id,
+        })
+    })
+}
 
 #[tokio::test(start_paused = true)]
 async fn alive_is_who_answers_whatever_becomes_of_etcd() {
@@ -16,7 +31,7 @@ async fn alive_is_who_answers_whatever_becomes_of_etcd() {
 
 #[tokio::test(start_paused = true)]
 async fn ready_is_who_is_registered_trusts_the_registry_and_has_an_etcd_that_answers() {
-    let stage = Stage::with(|api| api.machine = Some(id(1)));
+    let stage = stage();
     let failed = "503 [-]registered failed: this machine has not joined the cluster\nreadyz check failed";
     assert_eq!(stage.ask("GET /readyz").await, failed);
 
@@ -54,6 +69,34 @@ async fn ready_is_who_is_registered_trusts_the_registry_and_has_an_etcd_that_ans
     let answer = stage.ask("GET /readyz").await;
     let expected = "503 [-]registry-trusted failed: the registry went back from revision 1000 to 1: ";
     assert!(answer.starts_with(expected), "{answer}");
+}
+
+/// A presence was enough, whosever it was.
+#[tokio::test(start_paused = true)]
+async fn a_presence_of_another_boot_or_of_one_that_leaves_makes_nobody_ready() {
+    let stage = stage();
+    let presence = |boot_id: &str, leaving| {
+        encode(&Presence {
+            boot_id: boot_id.to_owned(),
+            address: String::new(),
+            leaving,
+        })
+    };
+    let other = "the presence is of an earlier boot, or of another machine with this id";
+    for (said, why) in [
+        (presence("of before", false), other),
+        (presence("b", true), "this machine is leaving the cluster"),
+        ("{".into(), "this machine's presence cannot be read: "),
+    ] {
+        stage.write(stage.keys.presence(&id(1)), said).await;
+        let answer = stage.ask("GET /readyz").await;
+        let expected = format!("503 [-]registered failed: {why}");
+        assert!(answer.starts_with(&expected), "{answer}");
+    }
+    stage
+        .write(stage.keys.presence(&id(1)), presence("b", false))
+        .await;
+    assert_eq!(stage.ask("GET /readyz").await, "200 ok");
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,6 +100,51 @@ async fn an_override_outlives_restarts_reboots_and_a_leave() {
     runs(&world, &[2], &[2]);
 }
 
+/// They lie in the registry alone: after `fleetctl recover` the machine came in without them, and what ran by them was
+/// stopped.
+#[tokio::test(start_paused = true)]
+async fn what_runs_by_an_override_is_not_stopped_when_a_lost_registry_is_recovered() {
+    for restored in [false, true] {
+        let mut world = world().await;
+        let backup = world.store.backup();
+        // Kept by the override alone from here on, without any new order.
+        patch(&world, &[("add", 0, "a")]).await;
+        world.reload(0, &["zone=z"]).await;
+        world.settle().await;
+        // Ordered by it.
+        patch(&world, &[("add", 2, "a")]).await;
+        runs(&world, &[0], &[0, 2]);
+        let pids = |world: &World| {
+            let copies = [
+                (0, "here.service"),
+                (0, "everywhere.service"),
+                (2, "everywhere.service"),
+            ];
+            copies.map(|(n, unit)| world.pid(n, unit))
+        };
+        let before = pids(&world);
+        match restored {
+            true => world.store.restore(&backup),
+            false => world.store.wipe(),
+        }
+        world.pass(60).await;
+        assert!(world.machines.iter().all(|h| h.doubt().is_some()));
+        world.restart(2).await;
+        world.pass(10).await;
+        world.recover(1).await;
+        world.pass(40).await;
+        world.settle().await;
+        assert_eq!(pids(&world), before, "restored: {restored}");
+        runs(&world, &[0], &[0, 2]);
+        let cluster = world.cluster().await;
+        for (machine, zone) in [(0, "a"), (2, "a")] {
+            let record = &cluster.machines[&world.machines[machine].id].record;
+            assert_eq!(record.as_ref().unwrap().value.overrides["zone"], zone);
+        }
+        super::check(&world).await;
+    }
+}
+
 /// Leaving reads the machine's record and writes it: what the API acknowledged in between is there afterwards.
 #[tokio::test(start_paused = true)]
 async fn no_override_is_lost_to_a_machine_that_leaves_at_that_moment() {

@@ -1,8 +1,10 @@
 //! What the engines count, as `/metrics` of each machine tells it.
 
+use std::time::Duration;
+
 use units::DesiredState;
 
-use super::world::World;
+use super::world::{World, send};
 use super::{ALONE, PLAIN};
 
 /// A sample of machine `n`; `None` where that does not tell it.
@@ -99,4 +101,50 @@ async fn the_leader_alone_knows_the_cluster_and_counts_what_it_did() {
         sample(&world, other, "fleet_machines{state=\"lost\"}").await,
         Some(1.0)
     );
+}
+
+/// What was written at the second try counted from that try on.
+#[tokio::test(start_paused = true)]
+async fn a_placement_that_had_to_be_written_twice_took_from_the_first_change_on() {
+    let world = World::new(2).await;
+    let [leader] = leaders(&world).await[..] else {
+        panic!("one leads")
+    };
+    // The answer is that nobody knows; the write itself comes when nobody wants it any more.
+    world.machines[leader]
+        .client
+        .late_commit(Duration::from_secs(3600));
+    world.launch("a.service", PLAIN).await;
+    world.settle().await;
+    let latency = "fleet_engine_placement_latency_seconds";
+    assert_eq!(
+        sample(&world, leader, &format!("{latency}_count")).await,
+        Some(1.0)
+    );
+    // Between the two tries the engine pauses for 25 to 50 ms.
+    let took = sample(&world, leader, &format!("{latency}_sum")).await;
+    assert!(took >= Some(0.025), "{took:?}");
+}
+
+/// Questions came before what the mirror had, so that whoever scraped without pause kept the leader from it.
+#[tokio::test(start_paused = true)]
+async fn a_scrape_is_answered_after_what_the_leader_has_heard_is_taken_in() {
+    let world = World::new(2).await;
+    let [leader] = leaders(&world).await[..] else {
+        panic!("one leads")
+    };
+    let client = &world.machines[leader].client;
+    client.delay(Duration::from_secs(1), Duration::ZERO);
+    world.launch("a.service", PLAIN).await;
+    // It writes its decision; meanwhile there is both a question and a change.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let api = world.api(leader);
+    let asked = tokio::spawn(async move { send(api, "GET", "/metrics", "").await.1 });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    world.put("off.service", PLAIN, DesiredState::Inactive).await;
+    let text = asked.await.unwrap();
+    let told = text
+        .lines()
+        .find(|line| line.starts_with("fleet_units{desired=\"inactive\"}"));
+    assert_eq!(told, Some("fleet_units{desired=\"inactive\"} 1"));
 }

@@ -10,7 +10,7 @@ use axum::http;
 use fleetd::agent::local::Local;
 use fleetd::agent::request::{Description, Dump};
 use fleetd::agent::{Agent, Identity, Request};
-use fleetd::api::Api;
+use fleetd::api::{Api, Here};
 use fleetd::cluster::Cluster;
 use fleetd::engine::{Candidacy, Engine, Policy};
 use fleetd::guard::clock::Virtual;
@@ -279,7 +279,10 @@ impl World {
             self.keys.clone(),
             daemon.trust.clone(),
         );
-        api.machine = Some(host.id);
+        api.here = Some(Here {
+            machine: host.id,
+            boot_id: host.boot_id(),
+        });
         api.metrics = daemon.metrics.clone();
         api.router()
     }
@@ -351,6 +354,10 @@ impl Host {
         tokio::spawn(guard::run(directory, clock, init, stop));
     }
 
+    fn boot_id(&self) -> String {
+        format!("boot-{}", self.boot)
+    }
+
     fn address(&self) -> String {
         format!("10.0.0.{}", self.id.as_str().trim_start_matches('0'))
     }
@@ -364,7 +371,7 @@ impl Host {
         let metrics = Metrics::default();
         let identity = Identity {
             id: self.id,
-            boot_id: format!("boot-{}", self.boot),
+            boot_id: self.boot_id(),
             address: self.address(),
             metadata: self.metadata.clone(),
             capacity: Capacity::default(),

@@ -70,9 +70,13 @@ impl Loop<'_> {
 
     pub(super) fn described(&mut self, result: Result<(), AbsenceError>) {
         self.is_describing = false;
-        if let Err(error) = result {
-            tracing::warn!(%error, "could not tell the cluster what this machine says of itself, trying again");
-            self.must_describe = true;
+        match result {
+            // A unit may keep its place by an override from now on, without any new order.
+            Ok(()) => self.must_read = true,
+            Err(error) => {
+                tracing::warn!(%error, "could not tell the cluster what this machine says of itself, trying again");
+                self.must_describe = true;
+            }
         }
     }
 

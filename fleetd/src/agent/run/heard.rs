@@ -48,6 +48,7 @@ impl Loop<'_> {
                         let ours = self.joined.as_ref().map(|j| j.created);
                         let is_gone = reading.presence != ours
                             && ours.is_some_and(|created| created <= reading.revision);
+                        self.remember_overrides(reading.overrides(ours).cloned());
                         self.reading = Some(reading);
                         if is_gone {
                             // At the end of a leave it was removed by ourselves.
@@ -265,6 +266,17 @@ impl Loop<'_> {
         });
     }
 
+    /// On disk before anything starts by them: the registry may be lost at any moment.
+    fn remember_overrides(&mut self, said: Option<Overrides>) {
+        let Some(said) = said.filter(|said| self.overrides.as_ref() != Some(said)) else {
+            return;
+        };
+        if let Err(error) = self.agent.local.remember_overrides(&said) {
+            tracing::error!(%error, "could not remember which metadata the API had set");
+        }
+        self.overrides = Some(said);
+    }
+
     fn put_back(&mut self, heard: Heard, pause: Duration) {
         let local = &self.agent.local;
         let copy = |(name, unit): (&UnitName, &Unit)| {
@@ -286,9 +298,17 @@ impl Loop<'_> {
         let copies = self.units.iter().filter_map(copy).collect();
         let (registry, keys) = (self.agent.registry.clone(), self.agent.keys.clone());
         let Identity { id, boot_id, .. } = self.agent.identity.clone();
+        let (overrides, unseen) = (self.overrides.clone(), self.door.absent_record());
         self.beside(async move {
             sleep(pause).await;
-            let result = recovery::put_back(&registry, &keys, &id, &boot_id, &heard, copies).await;
+            let put_back = async {
+                // First: units must not be back without what they were placed by.
+                if let Some(overrides) = &overrides {
+                    recovery::put_back_overrides(&registry, &keys, &heard, overrides, &unseen).await?;
+                }
+                recovery::put_back(&registry, &keys, &id, &boot_id, &heard, copies).await
+            };
+            let result = put_back.await;
             Message::PutBack(heard, result)
         });
     }
