@@ -174,9 +174,9 @@ impl Local {
         replace(&self.record_path(unit), &serde_json::to_vec(record)?)
     }
 
-    // No unit has this name: it has no type.
+    // Beside the records: what is among them is of a unit, and gone with it.
     fn overrides_path(&self) -> PathBuf {
-        self.records.join("overrides.json")
+        self.records.with_file_name("overrides.json")
     }
 
     /// The overrides that were remembered last; none if that cannot be read, which is logged.

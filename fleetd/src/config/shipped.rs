@@ -101,7 +101,8 @@ fn manual() -> String {
          the line, the key and what is allowed. A key that is not known is a warning in the journal.",
         "systemctl reload fleet (SIGHUP) reads the file again, and says in the journal of each changed key whether it \
          took effect or needs systemctl restart fleet. If anything is wrong with the file nothing is changed. Variables \
-         are those that fleetd was started with. No unit is touched by a reload or a restart.",
+         are those that fleetd was started with. No unit is touched by a reload or a \
+         restart, unless the new metadata rule it out on this machine.",
     ];
     text += &paragraphs.map(|p| format!("{}\n", roff(p))).join(".PP\n");
     text += ".SH OPTIONS\n";
