@@ -4,5 +4,8 @@
 
 mod events;
 mod health;
+mod metadata;
+mod pages;
+mod put;
 mod stage;
 mod v1;
