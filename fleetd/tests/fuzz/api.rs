@@ -97,6 +97,17 @@ fn uri() -> impl Strategy<Value = String> {
     (base, path, query()).prop_map(|(base, path, query)| format!("{base}{path}{query}"))
 }
 
+/// A value's text with a piece cut out and another put in.
+fn garbled(value: impl Strategy<Value = serde_json::Value>) -> impl Strategy<Value = Vec<u8>> {
+    (value, any::<prop::sample::Index>(), vec(any::<u8>(), 0..4)).prop_map(|(value, at, bytes)| {
+        let mut text = value.to_string().into_bytes();
+        let at = at.index(text.len());
+        let end = (at + 3).min(text.len());
+        text.splice(at..end, bytes);
+        text
+    })
+}
+
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let option = ("[A-Z]?[a-z-]{0,6}", "[A-Z]?[a-zA-Z ]{0,6}", "(?s).{0,12}");
     let known = prop::sample::select(vec![
@@ -118,14 +129,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     }).boxed();
     prop_oneof![
         6 => unit.clone().prop_map(|unit| unit.to_string().into_bytes()),
-        // The same with a piece cut out and another put in.
-        2 => (unit, any::<prop::sample::Index>(), vec(any::<u8>(), 0..4)).prop_map(|(unit, at, bytes)| {
-            let mut text = unit.to_string().into_bytes();
-            let at = at.index(text.len());
-            let end = (at + 3).min(text.len());
-            text.splice(at..end, bytes);
-            text
-        }),
+        2 => garbled(unit),
         1 => vec(any::<u8>(), 0..64),
         1 => Just(b"[".repeat(5_000)),
     ]
@@ -171,13 +175,7 @@ fn patch() -> impl Strategy<Value = Vec<u8>> {
     let items = vec(item, 0..5).prop_map(Value::from).boxed();
     prop_oneof![
         8 => items.clone().prop_map(|items| items.to_string().into_bytes()),
-        2 => (items, any::<prop::sample::Index>(), vec(any::<u8>(), 0..4)).prop_map(|(items, at, bytes)| {
-            let mut text = items.to_string().into_bytes();
-            let at = at.index(text.len());
-            let end = (at + 3).min(text.len());
-            text.splice(at..end, bytes);
-            text
-        }),
+        2 => garbled(items),
         1 => vec(any::<u8>(), 0..64),
         1 => Just(b"[".repeat(5_000)),
     ]
