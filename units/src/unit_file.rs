@@ -115,6 +115,24 @@ impl UnitFile {
         self.options
     }
 
+    /// The options of one section alone, each still where it was in the text.
+    #[must_use]
+    pub fn only(&self, section: &str) -> Self {
+        let of_section = |(index, _): &(usize, &UnitOption)| self.options[*index].section == section;
+        let (options, places) = self
+            .options
+            .iter()
+            .enumerate()
+            .filter(of_section)
+            .map(|(index, option)| (option.clone(), self.places.get(index).copied()))
+            .unzip::<_, _, Vec<_>, Vec<_>>();
+        Self {
+            options,
+            places: places.into_iter().flatten().collect(),
+            notes: Vec::new(),
+        }
+    }
+
     /// Where option number `index` of [`options`](Self::options) begins in the text; `None` if there was no text.
     pub fn position(&self, index: usize) -> Option<Position> {
         self.places.get(index).map(|place| place.name)

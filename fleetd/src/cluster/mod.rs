@@ -8,6 +8,7 @@ mod fold;
 pub mod invariants;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use units::{
 
 use crate::registry::Revision;
 use crate::registry::keys::Keys;
+
+pub use touched::Touched;
 
 /// A value with the revisions of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,10 @@ pub struct Cluster {
     pub units: BTreeMap<UnitName, Unit>,
     /// Unit texts by hash.
     pub contents: BTreeMap<Hash, Content>,
+    /// Units by the content that their record names, whether it is there or not; none without a unit.
+    users: BTreeMap<Hash, BTreeSet<UnitName>>,
+    /// Machines by the units that they were told of or say something about, in order; none without a machine.
+    places: BTreeMap<UnitName, Vec<MachineId>>,
     /// Where non-global units belong; `None` inside is a record that cannot be read.
     pub schedule: BTreeMap<UnitName, Entry<Option<Placement>>>,
     /// Why units have no place; `None` inside is a record that cannot be read.
@@ -71,10 +78,9 @@ pub struct Unit {
 pub struct Content {
     /// Revision of its last put.
     pub modified: Revision,
-    /// The parsed text, or why it cannot be read.
+    /// Its `[X-Fleet]` section, or why the text cannot be read. The rest is for the machine that runs the unit: of many
+    /// units with a text of their own it would be the most that a leader holds in memory.
     pub file: Result<Arc<UnitFile>, String>,
-    /// How many units refer to it.
-    pub users: usize,
 }
 
 /// A machine, present or remembered.
@@ -170,6 +176,21 @@ impl Cluster {
     /// Machines that live, in order of their ids.
     pub fn present(&self) -> impl Iterator<Item = (&MachineId, &Machine)> {
         self.machines.iter().filter(|(_, m)| m.is_present())
+    }
+
+    /// Machines that have been told of `unit` or say something about it, by id.
+    pub fn places(&self, unit: &UnitName) -> &[MachineId] {
+        self.places.get(unit).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every unit that a machine has been told of or says something about.
+    pub fn placed_units(&self) -> impl Iterator<Item = &UnitName> {
+        self.places.keys()
+    }
+
+    /// Whether some unit refers to this content.
+    pub fn is_used(&self, content: &Hash) -> bool {
+        self.users.contains_key(content)
     }
 
     /// What `unit` asks for when its machine loses the cluster; `keep` if that is not known.

@@ -1,6 +1,6 @@
 //! Folding: whatever is written, in whatever order, the cluster moved on change by change is the cluster read afresh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use units::{
@@ -235,7 +235,7 @@ fn a_unit_and_its_content_may_come_in_any_order() {
         store.write(vec![second]);
         let unit = &store.cluster.units[&name("g.service")];
         assert!(unit.requirements.as_ref().unwrap().global);
-        assert_eq!(store.cluster.contents[&file(1).hash()].users, 1);
+        assert_eq!(store.cluster.users[&file(1).hash()].len(), 1);
         store.check();
     }
 }
@@ -243,7 +243,7 @@ fn a_unit_and_its_content_may_come_in_any_order() {
 #[test]
 fn the_users_of_a_content_are_counted_through_every_change() {
     let mut store = Store::new();
-    let users = |store: &Store, n: usize| store.cluster.contents[&file(n).hash()].users;
+    let users = |store: &Store, n: usize| store.cluster.users.get(&file(n).hash()).map_or(0, BTreeSet::len);
     for n in [0, 1] {
         store.put(store.keys.content(&file(n).hash()), file(n).canonical());
     }

@@ -7,7 +7,8 @@ use std::fmt;
 
 use units::{Hold, MachineId, Requirements, UnitName};
 
-use super::view::{Holding, View};
+use super::occupancy::Holding;
+use super::view::{Asker, View};
 use crate::cluster::Machine;
 
 /// Why a machine cannot hold a unit.
@@ -164,14 +165,14 @@ fn pairs(key: &str, values: &[String]) -> String {
     pairs.join(" or ")
 }
 
-/// Whether `machine` can hold `unit`, given what the machines hold in `view`; the unit itself is never in its own way.
+/// Whether the machine can hold the unit that asks, given what the machines hold in `view`; the unit itself is never in
+/// its own way.
 ///
 /// # Errors
 /// The first filter that does not pass.
-pub(crate) fn check<'a>(
-    view: &View<'a>,
-    unit: &UnitName,
-    requirements: &'a Requirements,
+pub(crate) fn check(
+    view: &View<'_>,
+    asker: &Asker<'_>,
     id: &MachineId,
     stance: Stance,
 ) -> Result<(), Rejection> {
@@ -181,38 +182,38 @@ pub(crate) fn check<'a>(
     if !machine.is_open() {
         return Err(Rejection::Leaving);
     }
-    suits(machine, id, requirements)?;
+    suits(machine, id, asker.requirements)?;
     if machine.is_unreadable && stance == Stance::Coming {
         return Err(Rejection::Unreadable);
     }
-    if let Some(words) = refusal(view, unit, id) {
+    if let Some(words) = refusal(view, asker.unit, machine) {
         return Err(Rejection::NameClash(words));
     }
-    if let Some((other, holding)) = view.conflict_on(unit, requirements, id, stance) {
+    if let Some((other, holding)) = view.conflicts_on(asker, id, stance).next() {
         return Err(Rejection::Conflict {
             unit: other.clone(),
             leaving: holding == Holding::Leaving,
         });
     }
-    if let Some((other, holding, there, key)) = view.conflict_in_domain(unit, requirements, id, stance) {
+    if let Some((other, holding, machine, key)) = view.conflicts_in_domain(asker, id, stance).next() {
         return Err(Rejection::DomainConflict {
             unit: other.clone(),
-            machine: *there,
+            machine,
             key: key.to_owned(),
             leaving: holding == Holding::Leaving,
         });
     }
-    if let Some(peer) = view.replacing.own_peer(unit) {
+    if let Some(peer) = view.replacing.own_peer(asker.unit) {
         return Err(Rejection::ReplacesPeer(peer.clone()));
     }
     // Who makes room for whom on one machine the plan settles by itself: it depends on who stays.
     if stance == Stance::Coming
-        && let Some(carrier) = view.replaced_on(unit, id)
+        && let Some(carrier) = view.replaced_on(asker.unit, id)
     {
         return Err(Rejection::Replaced(carrier.clone()));
     }
     // Last, for the plan looks at peers only when everything else about a unit is settled.
-    has_peers(view, requirements, id)
+    has_peers(view, asker.requirements, id)
 }
 
 /// Whether all units that `MachineOf=` names belong to that machine.
@@ -265,8 +266,7 @@ pub(crate) fn suits(machine: &Machine, id: &MachineId, requirements: &Requiremen
 
 /// The machine's own word against this unit, as long as the unit is the one it spoke of: an answer to an earlier order
 /// says nothing about the present one.
-fn refusal(view: &View<'_>, unit: &UnitName, id: &MachineId) -> Option<String> {
-    let machine = view.cluster.machines.get(id)?;
+fn refusal(view: &View<'_>, unit: &UnitName, machine: &Machine) -> Option<String> {
     let state = &machine.states.get(unit)?.value;
     let assigned = machine.assignment(unit)?.generation;
     let current = view.cluster.units.get(unit)?.generation;

@@ -1,8 +1,8 @@
 //! The engine's plan: from the cluster as it is to everything that has to be written, with reasons.
 //!
-//! Pure and deterministic: the same cluster, memory and moment give the same plan. Every pass looks at the whole
-//! cluster (level-triggered), so that nothing depends on having seen a particular event, and a pass that was cut short
-//! is simply made again.
+//! Pure and deterministic: the same cluster, memory and moment give the same plan. A plan decides about a scope: all
+//! units, or those that a change may concern (`scope`), while all others keep what they have. Both come to the same;
+//! nothing depends on having seen a particular event, and a pass that was cut short is simply made again.
 //!
 //! The order within a pass:
 //! 1. *settle*: units that hold a place keep it while it is still valid, the longest-placed first, so that of two
@@ -22,13 +22,16 @@ use std::time::Duration;
 
 use units::{DesiredState, MachineId, Placement, UnitName, UnitRecord};
 
-use super::decision::{Decision, Step};
+use super::decision::Step;
 use super::draft::Draft;
 use super::filter::{self, Rejection, Stance};
 use super::memory::{Allowance, Memory, Policy};
+use super::occupancy::{Holding, Occupancy};
+use super::replacing::Carriers;
 use super::returned::{self, Fate};
+use super::scheduler::Scheduler;
 use super::verdict;
-use super::view::{Holding, View};
+use super::view::{Asker, View};
 use crate::cluster::{Cluster, Machine, Unit};
 
 /// What one pass came to.
@@ -44,24 +47,50 @@ pub struct Plan {
     pub braked: usize,
 }
 
-/// Decides everything that has to change now.
+/// Decides everything that has to change now, by a look at everything.
 ///
 /// While a recovery is under way that is nothing: what machines run that are still to come in is not known.
 ///
 /// `now` is a span of the leader's own clock, the one `memory` was kept with.
 pub fn plan(cluster: &Cluster, memory: &Memory, now: Duration, policy: &Policy) -> Plan {
-    if cluster.is_recovering {
-        return Plan::default();
-    }
+    Scheduler::default().plan(cluster, memory, now, policy)
+}
+
+/// What a plan came to, and what is to be remembered for the next one.
+pub(super) struct Outcome {
+    pub(super) plan: Plan,
+    pub(super) occupancy: Occupancy,
+    pub(super) carriers: Carriers,
+    /// Units of the scope that have no place though they want one: anything that makes room concerns them.
+    pub(super) waiting: BTreeSet<UnitName>,
+    /// Units of the scope that have to be looked at again in any case: something is to be written about them, or time
+    /// alone changes what is decided.
+    pub(super) restless: BTreeSet<UnitName>,
+}
+
+/// Decides about the units of `scope`; what `view` shows of all others stands.
+pub(super) fn decide<'a>(
+    view: View<'a>,
+    scope: &'a BTreeSet<UnitName>,
+    memory: &'a Memory,
+    now: Duration,
+    policy: &'a Policy,
+) -> Outcome {
     let mut planner = Planner {
-        view: View::new(cluster, memory.ending(cluster, now, policy)),
+        view,
+        scope,
         memory,
         now,
         policy,
         drafts: BTreeMap::new(),
         pending: BTreeSet::new(),
+        waiting: BTreeSet::new(),
+        restless: BTreeSet::new(),
         plan: Plan::default(),
     };
+    for name in scope {
+        planner.view.renew(name);
+    }
     planner.settle_all();
     planner.unseat_followers();
     planner.make_room();
@@ -71,7 +100,7 @@ pub fn plan(cluster: &Cluster, memory: &Memory, now: Duration, policy: &Policy) 
 }
 
 /// What a unit is to the engine.
-enum Aim<'a> {
+pub(super) enum Aim<'a> {
     /// Nobody wants it anywhere: destroyed, inactive, or a template.
     Nowhere,
     /// On one machine.
@@ -84,12 +113,16 @@ enum Aim<'a> {
 
 struct Planner<'a> {
     view: View<'a>,
+    /// The units to decide about.
+    scope: &'a BTreeSet<UnitName>,
     memory: &'a Memory,
     now: Duration,
     policy: &'a Policy,
     drafts: BTreeMap<&'a UnitName, Draft<'a>>,
     /// Units to find a place for.
     pending: BTreeSet<&'a UnitName>,
+    waiting: BTreeSet<UnitName>,
+    restless: BTreeSet<UnitName>,
     plan: Plan,
 }
 
@@ -106,7 +139,37 @@ impl<'a> Planner<'a> {
     }
 
     fn aim(&self, name: &UnitName) -> Aim<'a> {
-        let Some(unit) = self.cluster().units.get(name) else {
+        Aim::of(self.cluster(), name)
+    }
+
+    /// Time alone changes what is decided about the unit, at that moment.
+    fn wake_at(&mut self, name: &UnitName, at: Duration) {
+        self.restless.insert(name.clone());
+        self.plan.wake = Some(self.plan.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn finish(mut self) -> Outcome {
+        for draft in self.drafts.into_values() {
+            if let Some(decision) = draft.finish() {
+                self.restless.insert(decision.unit.clone());
+                self.plan
+                    .steps
+                    .extend(decision.split().into_iter().map(Step::Unit));
+            }
+        }
+        Outcome {
+            plan: self.plan,
+            occupancy: self.view.occupancy,
+            carriers: self.view.replacing.carriers,
+            waiting: self.waiting,
+            restless: self.restless,
+        }
+    }
+}
+
+impl<'a> Aim<'a> {
+    pub(super) fn of(cluster: &'a Cluster, name: &UnitName) -> Self {
+        let Some(unit) = cluster.units.get(name) else {
             return Aim::Nowhere;
         };
         let record = match &unit.record {
@@ -121,45 +184,5 @@ impl<'a> Planner<'a> {
             Ok(_) => Aim::Somewhere(record),
             Err(why) => Aim::Unknown(why),
         }
-    }
-
-    fn wake_at(&mut self, at: Duration) {
-        self.plan.wake = Some(self.plan.wake.map_or(at, |wake| wake.min(at)));
-    }
-
-    fn finish(mut self) -> Plan {
-        let decisions = self
-            .drafts
-            .into_values()
-            .filter_map(Draft::finish)
-            .flat_map(Decision::split);
-        self.plan.steps.extend(decisions.map(Step::Unit));
-        let cluster = self.view.cluster;
-        for (id, machine) in &cluster.machines {
-            // A copy whose state cannot be read would be taken for none, and its agent would let go of it.
-            let known = machine
-                .unreadable_states
-                .iter()
-                .all(|unit| machine.assignments.contains_key(unit));
-            if let Some(presence) = machine
-                .presence
-                .as_ref()
-                .filter(|_| known && !machine.is_taken_in())
-            {
-                self.plan.steps.push(Step::TakeIn {
-                    machine: *id,
-                    presence: presence.created,
-                });
-            }
-        }
-        // What a record that cannot be read refers to nobody knows; a machine that reboots may need it again.
-        let known = cluster.units.values().all(|unit| unit.record.is_ok());
-        for (hash, content) in cluster.contents.iter().filter(|(_, c)| known && c.users == 0) {
-            self.plan.steps.push(Step::Discard {
-                hash: *hash,
-                modified: content.modified,
-            });
-        }
-        self.plan
     }
 }

@@ -8,33 +8,35 @@
 //! stay. A Global unit is where it is and is never driven out; a unit that nobody wants drives nobody out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use units::{DesiredState, Requirements, UnitName};
 
 use crate::cluster::{Cluster, Unit};
 
-/// The units with `Replaces=` that are wanted.
+/// The units with `Replaces=` that are wanted, and what they ask for.
+pub(crate) type Carriers = BTreeMap<UnitName, Arc<Requirements>>;
+
+/// What the carriers say, in this cluster.
 #[derive(Debug)]
 pub(crate) struct Replacing<'a> {
     cluster: &'a Cluster,
-    carriers: BTreeMap<&'a UnitName, &'a Requirements>,
+    pub(crate) carriers: Carriers,
+}
+
+/// What `unit` asks for if it is a carrier.
+pub(crate) fn carries<'a>(cluster: &'a Cluster, unit: &UnitName) -> Option<&'a Arc<Requirements>> {
+    let known: &Unit = cluster.units.get(unit)?;
+    let record = known.record.as_ref().ok()?;
+    let requirements = known.requirements.as_ref().ok()?;
+    let is_wanted = record.desired != DesiredState::Inactive && !unit.is_template();
+    (is_wanted && !requirements.replaces.is_empty()).then_some(requirements)
 }
 
 impl<'a> Replacing<'a> {
-    pub(crate) fn new(cluster: &'a Cluster) -> Self {
-        let is_wanted = |unit: &Unit| {
-            let record = unit.record.as_ref();
-            record.is_ok_and(|record| record.desired != DesiredState::Inactive)
-        };
-        let carriers = cluster.units.iter().filter_map(|(name, unit)| {
-            let requirements = unit.requirements.as_deref().ok()?;
-            let carries = !requirements.replaces.is_empty() && is_wanted(unit) && !name.is_template();
-            carries.then_some((name, requirements))
-        });
-        Self {
-            cluster,
-            carriers: carriers.collect(),
-        }
+    /// `carriers` are all there are.
+    pub(crate) fn new(cluster: &'a Cluster, carriers: Carriers) -> Self {
+        Self { cluster, carriers }
     }
 
     /// Whether `unit` has a `Replaces=`, and is wanted.
@@ -57,7 +59,7 @@ impl<'a> Replacing<'a> {
     pub(crate) fn own_peer(&self, unit: &UnitName) -> Option<&'a UnitName> {
         let requirements = self.carriers.get(unit)?;
         let mut seen: BTreeSet<&UnitName> = BTreeSet::new();
-        let mut open: Vec<&'a String> = requirements.machine_of.iter().collect();
+        let mut open: Vec<&String> = requirements.machine_of.iter().collect();
         while let Some(peer) = open.pop() {
             let Some((peer, known)) = self.cluster.units.get_key_value(peer.as_str()) else {
                 continue;
@@ -73,8 +75,8 @@ impl<'a> Replacing<'a> {
         None
     }
 
-    fn names(&self, unit: &UnitName, other: &UnitName) -> bool {
-        let matches = |r: &&Requirements| r.replaces.iter().any(|glob| glob.matches(other.as_str()));
+    pub(crate) fn names(&self, unit: &UnitName, other: &UnitName) -> bool {
+        let matches = |r: &Arc<Requirements>| r.replaces.iter().any(|glob| glob.matches(other.as_str()));
         unit != other && self.carriers.get(unit).is_some_and(matches)
     }
 
@@ -91,7 +93,7 @@ impl<'a> Replacing<'a> {
             return true;
         }
         let mut unseen: BTreeSet<&UnitName> = match self.is_carrier(from) {
-            true => self.carriers.keys().copied().collect(),
+            true => self.carriers.keys().collect(),
             false => return false,
         };
         let mut open = vec![from];

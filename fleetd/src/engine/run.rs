@@ -3,6 +3,7 @@
 //! Only the leader mirrors the whole cluster. Its writes come back through the mirror like everybody's, and nothing is
 //! planned before they have: the plan never works on a cluster that lacks what it decided itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use units::MachineId;
 
 use super::election::{self, Leadership};
-use super::{Candidacy, Change, Decision, Memory, Plan, Policy, Step, plan};
+use super::{Candidacy, Change, Decision, Memory, Plan, Policy, Scheduler, Step};
 use crate::cluster::Cluster;
 use crate::metrics::{Census, EngineMetrics, LastCensus};
 use crate::registry::keys::Keys;
@@ -116,6 +117,7 @@ impl Engine {
             leadership,
             joined: uuid,
             cluster: Cluster::empty(self.keys.clone()),
+            scheduler: Scheduler::default(),
             memory: Memory::default(),
             started,
             awaited: None,
@@ -172,6 +174,7 @@ struct Leader<'a> {
     /// The uuid of the cluster this machine belongs to.
     joined: &'a str,
     cluster: Cluster,
+    scheduler: Scheduler,
     memory: Memory,
     started: Instant,
     /// The mirror has to show this revision, or this moment has to come, before the next plan.
@@ -190,6 +193,7 @@ impl Leader<'_> {
             Update::Reset(snapshot) => {
                 self.heard.get_or_insert_with(Instant::now);
                 self.cluster = Cluster::from_snapshot(self.engine.keys.clone(), &snapshot);
+                self.scheduler = Scheduler::default();
                 self.is_listed = true;
                 let uuid = self.cluster.uuid.as_deref();
                 let joined = Known {
@@ -214,7 +218,8 @@ impl Leader<'_> {
             }
             Update::Changed(batch) => {
                 self.heard.get_or_insert_with(Instant::now);
-                self.cluster.apply(&batch);
+                let touched = self.cluster.apply(&batch);
+                self.scheduler.note(touched);
             }
             Update::Disconnected(error) => tracing::warn!(%error, "lost sight of the cluster"),
             Update::Reconnected => tracing::info!("saw the cluster again"),
@@ -258,13 +263,18 @@ impl Leader<'_> {
         let now = self.started.elapsed();
         let policy = &self.engine.policy;
         self.memory.observe(&self.cluster, now, policy);
+        let made = self.scheduler.plan(&self.cluster, &self.memory, now, policy);
+        // The product of a debug build checks itself: so every test of a cluster, and the simulator, checks this too.
+        debug_assert_eq!(made, super::plan(&self.cluster, &self.memory, now, policy));
         let Plan {
             steps,
             retained,
             wake,
             braked,
-        } = plan(&self.cluster, &self.memory, now, policy);
+        } = made;
         metrics.passes.add_one();
+        let considered = u64::try_from(self.scheduler.considered()).unwrap_or(u64::MAX);
+        metrics.considered.add(considered);
         metrics.plan_took.observe(began.elapsed());
         self.memory.retain(&retained, now);
         self.wake = wake.map(|at| self.started + at);
@@ -351,21 +361,22 @@ impl Leader<'_> {
     /// together changes nothing but the number of round trips.
     fn batch(&self, steps: &[Step]) -> (Txn, usize) {
         let fence = Precondition::Created(self.engine.keys.leader(), self.leadership.fence);
-        let mut whole = Txn::new().when(fence);
+        let mut whole = Txn::new().when(fence.clone());
+        let mut known = BTreeSet::from([fence]);
         let mut taken = 0;
         for step in steps {
             let txn = step.transaction(&self.cluster);
-            let mut preconditions = whole.preconditions.clone();
-            preconditions.extend(
-                txn.preconditions
-                    .into_iter()
-                    .filter(|p| !whole.preconditions.contains(p)),
-            );
-            let fits = preconditions.len() <= MAX_OPS && whole.ops.len() + txn.ops.len() <= MAX_OPS;
+            let news: BTreeSet<Precondition> = txn
+                .preconditions
+                .into_iter()
+                .filter(|p| !known.contains(p))
+                .collect();
+            let fits = known.len() + news.len() <= MAX_OPS && whole.ops.len() + txn.ops.len() <= MAX_OPS;
             if taken > 0 && !fits {
                 break;
             }
-            whole.preconditions = preconditions;
+            whole.preconditions.extend(news.iter().cloned());
+            known.extend(news);
             whole.ops.extend(txn.ops);
             taken += 1;
         }

@@ -13,7 +13,7 @@ const MACHINES_NAMED: usize = 20;
 
 /// The verdict on a unit that no machine can hold.
 pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
-    let Some(requirements) = view.requirements(unit) else {
+    let Some(asker) = view.asker(unit) else {
         return unusable(view.cluster, unit, "what it needs is not known");
     };
     let mut rejections: Vec<(&MachineId, Rejection)> = Vec::new();
@@ -22,7 +22,7 @@ pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
         if !machine.is_present() && !machine.is_lost() {
             continue;
         }
-        if let Err(rejection) = filter::check(view, unit, requirements, id, Stance::Coming) {
+        if let Err(rejection) = filter::check(view, &asker, id, Stance::Coming) {
             rejections.push((id, rejection));
         }
     }

@@ -1,13 +1,14 @@
-//! Who holds what while a plan is being made: the cluster as it will be once the decisions so far are done.
+//! The cluster as it will be once the decisions so far are done: what a plan looks at and works on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use units::{MachineId, OnDisconnect, Requirements, UnitName};
+use units::{MachineId, Metadata, OnDisconnect, Requirements, UnitName};
 
-use super::balance::{Balance, ByLoad, Rank};
 use super::filter::Stance;
+use super::groups::Group;
+use super::occupancy::{Holding, Occupancy};
 use super::replacing::Replacing;
 use super::returned::stray;
 use crate::cluster::{Cluster, Machine};
@@ -16,27 +17,19 @@ use crate::cluster::{Cluster, Machine};
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     pub(crate) cluster: &'a Cluster,
-    /// What each machine holds or still has to let go of. Absent machines keep theirs: a unit on a machine that is
-    /// out of sight may well run there.
-    occupants: BTreeMap<&'a MachineId, Occupants>,
-    by_load: ByLoad<'a>,
-    balance: Balance<'a>,
+    pub(crate) occupancy: Occupancy,
     pub(crate) replacing: Replacing<'a>,
-    /// Units that hold a place and whose conflicts reach beyond their machine.
-    wide: BTreeMap<UnitName, BTreeSet<&'a MachineId>>,
-    /// Machines that have been told something about a unit, or bring a copy of it.
-    places: BTreeMap<&'a UnitName, Vec<(&'a MachineId, &'a Machine)>>,
     /// Machines out of sight that may still be ending units with `OnDisconnect=stop`, and until when.
-    ending: BTreeMap<MachineId, Duration>,
+    pub(crate) ending: BTreeMap<MachineId, Duration>,
 }
 
-#[derive(Debug, Default)]
-struct Occupants {
-    units: BTreeMap<UnitName, Holding>,
-    /// Those of `units` with conflicts of their own: only they can object to a newcomer.
-    guarded: BTreeSet<UnitName>,
-    /// Those of `units` with a `Replaces=`.
-    carriers: BTreeSet<UnitName>,
+/// A unit that machines are asked about: what is the same for all of them is looked up once.
+#[derive(Debug)]
+pub(crate) struct Asker<'a> {
+    pub(crate) unit: &'a UnitName,
+    pub(crate) requirements: &'a Arc<Requirements>,
+    /// The patterns of `Conflicts=` that name it.
+    named_by: Vec<usize>,
 }
 
 impl Stance {
@@ -46,58 +39,27 @@ impl Stance {
     }
 }
 
-/// How a unit occupies a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Holding {
-    /// It belongs there.
-    Held,
-    /// It is being let go of, and may still run.
-    Leaving,
-}
-
 impl<'a> View<'a> {
-    pub(crate) fn new(cluster: &'a Cluster, ending: BTreeMap<MachineId, Duration>) -> Self {
-        let mut view = Self {
-            cluster,
-            occupants: BTreeMap::new(),
-            by_load: cluster.machines.keys().map(|id| (0, id)).collect(),
-            balance: Balance::new(cluster),
-            replacing: Replacing::new(cluster),
-            wide: BTreeMap::new(),
-            places: BTreeMap::new(),
-            ending,
-        };
-        for (id, machine) in &cluster.machines {
-            for unit in machine.assignments.keys() {
-                view.places.entry(unit).or_default().push((id, machine));
-                // Settled units take their places one by one; what has to go is in the way from the start.
-                if machine.is_releasing(unit) && !view.is_gone(id, unit) {
-                    view.occupy(unit, id, Holding::Leaving);
-                }
-            }
-            for unit in machine
-                .states
-                .keys()
-                .filter(|unit| stray(machine, unit).is_some())
-            {
-                view.places.entry(unit).or_default().push((id, machine));
+    /// Begins anew with a unit: it asks for what it asks for now, and holds nothing but what it still has to let go of.
+    pub(crate) fn renew(&mut self, unit: &'a UnitName) {
+        let requirements = self.requirements(unit);
+        self.occupancy.renew_unit(unit, requirements);
+        for (id, machine) in self.places(unit) {
+            // Settled units take their places one by one; what has to go is in the way from the start.
+            if machine.is_releasing(unit) && !self.is_gone(id, unit) {
+                self.occupancy.occupy(unit, id, Holding::Leaving);
             }
         }
-        view
     }
 
     /// Machines that have been told something about `unit`, or bring a copy of it, by id.
     pub(crate) fn places(&self, unit: &UnitName) -> Vec<(&'a MachineId, &'a Machine)> {
-        self.places.get(unit).cloned().unwrap_or_default()
-    }
-
-    /// Every unit that a machine has been told about or brings.
-    pub(crate) fn placed_units(
-        &self,
-    ) -> impl Iterator<Item = (&'a UnitName, &[(&'a MachineId, &'a Machine)])> {
-        self.places
-            .iter()
-            .map(|(unit, places)| (*unit, places.as_slice()))
+        let machines = self.cluster.places(unit).iter();
+        let there = |id| self.cluster.machines.get_key_value(id);
+        machines
+            .filter_map(there)
+            .filter(|(_, m)| m.assignments.contains_key(unit) || stray(m, unit).is_some())
+            .collect()
     }
 
     /// Until when a machine out of sight may still run a unit that it was told to end without the cluster.
@@ -129,80 +91,28 @@ impl<'a> View<'a> {
         self.cluster.units.get(unit)?.requirements.as_ref().ok()
     }
 
-    pub(crate) fn occupy(&mut self, unit: &UnitName, machine: &MachineId, holding: Holding) {
-        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else {
-            return;
-        };
-        let requirements = self.requirements(unit);
-        let occupants = self.occupants.entry(id).or_default();
-        let before = occupants.units.len();
-        let was_held = occupants.units.insert(unit.clone(), holding) == Some(Holding::Held);
-        let is_held = holding == Holding::Held;
-        if self.replacing.is_carrier(unit) {
-            occupants.carriers.insert(unit.clone());
-        }
-        if let Some(requirements) = requirements
-            && !requirements.conflicts.is_empty()
-        {
-            occupants.guarded.insert(unit.clone());
-            if !requirements.failure_domain.is_empty() {
-                self.wide.entry(unit.clone()).or_default().insert(id);
-            }
-        }
-        let after = occupants.units.len();
-        if was_held != is_held {
-            self.balance.count(unit, machine, is_held);
-        }
-        self.reload(id, before, after);
-    }
-
-    pub(crate) fn vacate(&mut self, unit: &UnitName, machine: &MachineId) {
-        let Some((id, _)) = self.cluster.machines.get_key_value(machine) else {
-            return;
-        };
-        let occupants = self.occupants.entry(id).or_default();
-        let before = occupants.units.len();
-        let was_held = occupants.units.remove(unit) == Some(Holding::Held);
-        occupants.guarded.remove(unit);
-        occupants.carriers.remove(unit);
-        let after = occupants.units.len();
-        if was_held {
-            self.balance.count(unit, machine, false);
-        }
-        self.reload(id, before, after);
-        if let Some(machines) = self.wide.get_mut(unit) {
-            machines.remove(id);
-            if machines.is_empty() {
-                self.wide.remove(unit);
-            }
-        }
-    }
-
-    fn reload(&mut self, id: &'a MachineId, before: usize, after: usize) {
-        if before != after {
-            self.by_load.remove(&(before, id));
-            self.by_load.insert((after, id));
-            self.balance.reload(id, before, after);
-        }
-    }
-
-    /// Machines, least loaded first, ties by id.
-    pub(crate) fn by_load(&self) -> impl Iterator<Item = (usize, &'a MachineId)> {
-        self.by_load.iter().copied()
-    }
-
-    /// The machines for a unit that asks to be spread, best first; each rank least loaded first, ties by id.
-    pub(crate) fn by_balance(&self, unit: &UnitName) -> Option<Vec<Rank<'_, 'a>>> {
-        self.balance.ranks(unit, self.requirements(unit)?)
+    /// The unit as one that machines can be asked about; `None` if it is not known what it needs.
+    pub(crate) fn asker(&self, unit: &UnitName) -> Option<Asker<'a>> {
+        let (unit, known) = self.cluster.units.get_key_value(unit)?;
+        Some(Asker {
+            unit,
+            requirements: known.requirements.as_ref().ok()?,
+            named_by: self.occupancy.groups.naming(unit.as_str()),
+        })
     }
 
     /// Units with a `Replaces=` that `machine` holds, by name.
     pub(crate) fn carriers_on(&self, machine: &MachineId) -> impl Iterator<Item = &UnitName> {
-        let occupants = self.occupants.get(machine).into_iter();
-        occupants.flat_map(|o| {
-            let is_held = |unit: &&UnitName| o.units.get(*unit) == Some(&Holding::Held);
-            o.carriers.iter().filter(is_held)
-        })
+        // By the shorter of two lists: in most clusters there is no carrier at all.
+        let carriers = &self.replacing.carriers;
+        let few = carriers.len() <= self.occupancy.loads.load(machine);
+        let of_all = few.then(|| carriers.keys().filter(|unit| self.holds(machine, unit.as_ref())));
+        let here = |unit: &&UnitName| carriers.contains_key(*unit);
+        let of_machine = (!few).then(|| self.held_on(machine).filter(here));
+        of_all
+            .into_iter()
+            .flatten()
+            .chain(of_machine.into_iter().flatten())
     }
 
     /// The first unit that `machine` holds and that drives `unit` out.
@@ -213,101 +123,76 @@ impl<'a> View<'a> {
 
     /// Units that `machine` holds, by name.
     pub(crate) fn held_on(&self, machine: &MachineId) -> impl Iterator<Item = &UnitName> {
-        let units = self.occupants.get(machine).into_iter().flat_map(|o| &o.units);
-        units.filter_map(|(unit, holding)| (*holding == Holding::Held).then_some(unit))
+        let is_held = |(unit, holding)| (holding == Holding::Held).then_some(unit);
+        self.occupancy.on(machine).filter_map(is_held)
     }
 
     /// Whether `machine` holds `unit` for good (not merely until it is released).
     pub(crate) fn holds(&self, machine: &MachineId, unit: &str) -> bool {
-        self.occupants.get(machine).and_then(|o| o.units.get(unit)) == Some(&Holding::Held)
+        self.occupancy.holding(unit, machine) == Some(Holding::Held)
     }
 
-    /// The first unit on `machine` that cannot be there together with `unit`, by either one's word.
-    pub(crate) fn conflict_on(
-        &self,
-        unit: &UnitName,
-        requirements: &Requirements,
-        machine: &MachineId,
+    /// Units on `machine` that cannot be there together with the asker, by either one's word.
+    pub(crate) fn conflicts_on<'v>(
+        &'v self,
+        asker: &'v Asker<'a>,
+        machine: &'v MachineId,
         stance: Stance,
-    ) -> Option<(&UnitName, Holding)> {
-        let occupants = self.occupants.get(machine)?;
-        let by_us = |other: &UnitName| requirements.conflicts.iter().any(|g| g.matches(other.as_ref()));
-        let by_them = |other: &UnitName| {
-            self.requirements(other)
-                .is_some_and(|r| r.conflicts.iter().any(|g| g.matches(unit.as_ref())))
-        };
-        let ours = if requirements.conflicts.is_empty() {
-            None
-        } else {
-            occupants
-                .units
-                .iter()
-                .find(|(other, holding)| *other != unit && stance.minds(**holding) && by_us(other))
-        };
-        ours.map(|(other, holding)| (other, *holding)).or_else(|| {
-            let mut theirs = occupants
-                .guarded
-                .iter()
-                .filter_map(|other| Some((other, *occupants.units.get(other)?)));
-            theirs.find(|(other, holding)| *other != unit && stance.minds(*holding) && by_them(other))
-        })
+    ) -> impl Iterator<Item = (&'v UnitName, Holding)> {
+        let groups = &self.occupancy.groups;
+        let by_us = groups.declared(&asker.requirements.conflicts).map(|g| &g.named);
+        let by_them = asker.named_by.iter().filter_map(|number| groups.get(*number));
+        by_us
+            .chain(by_them.map(|g| &g.declared))
+            .filter_map(|there| there.get(machine))
+            .flatten()
+            .filter(|other| *other != asker.unit)
+            .filter_map(|other| Some((other, self.occupancy.holding(other.as_ref(), machine)?)))
+            .filter(move |(_, holding)| stance.minds(*holding))
     }
 
-    /// The first unit elsewhere in a failure domain that `machine` shares, which by the word of the one that declares
-    /// the domain cannot be there together with `unit`: the other unit, how it is there, its machine, and the
-    /// metadata key.
-    pub(crate) fn conflict_in_domain(
-        &self,
-        unit: &UnitName,
-        requirements: &'a Requirements,
-        machine: &MachineId,
+    /// Units elsewhere in a failure domain that `machine` shares, which by the word of the one that declares the domain
+    /// cannot be there together with the asker: the other unit, how it is there, its machine, and the metadata key.
+    pub(crate) fn conflicts_in_domain<'v>(
+        &'v self,
+        asker: &'v Asker<'a>,
+        machine: &'v MachineId,
         stance: Stance,
-    ) -> Option<(&UnitName, Holding, &'a MachineId, &'a str)> {
-        let here = &self.cluster.machines.get(machine)?.metadata;
-        let shares =
-            |there: &Machine, key: &str| here.get(key).is_some() && here.get(key) == there.metadata.get(key);
-        if !requirements.failure_domain.is_empty() {
-            for (&id, occupants) in self.occupants.iter().filter(|(id, _)| **id != machine) {
-                let Some(there) = self.cluster.machines.get(id) else {
-                    continue;
-                };
-                let Some(key) = requirements.failure_domain.iter().find(|k| shares(there, k)) else {
-                    continue;
-                };
-                let hit = |(other, holding): &(&UnitName, &Holding)| {
-                    *other != unit
-                        && stance.minds(**holding)
-                        && requirements
-                            .conflicts
-                            .iter()
-                            .any(|g| g.matches((*other).as_ref()))
-                };
-                if let Some((other, holding)) = occupants.units.iter().find(hit) {
-                    return Some((other, *holding, id, key));
-                }
-            }
-        }
-        for (other, machines) in self.wide.iter().filter(|(other, _)| *other != unit) {
-            let Some(theirs) = self.requirements(other) else {
-                continue;
-            };
-            if !theirs.conflicts.iter().any(|g| g.matches(unit.as_ref())) {
-                continue;
-            }
-            for &id in machines.iter().filter(|id| **id != machine) {
-                let Some(there) = self.cluster.machines.get(id) else {
-                    continue;
-                };
-                let Some(holding) = self.occupants.get(id).and_then(|o| o.units.get(other)) else {
-                    continue;
-                };
-                if let Some(key) = theirs.failure_domain.iter().find(|k| shares(there, k))
-                    && stance.minds(*holding)
-                {
-                    return Some((other, *holding, id, key));
-                }
-            }
-        }
-        None
+    ) -> impl Iterator<Item = (&'v UnitName, Holding, MachineId, &'v str)> {
+        let groups = &self.occupancy.groups;
+        let here = self.cluster.machines.get(machine).map(|m| &m.metadata);
+        let ours = &asker.requirements.failure_domain;
+        let by_us = (!ours.is_empty()).then(|| groups.declared(&asker.requirements.conflicts));
+        let by_us = by_us.into_iter().flatten().map(|g: &Group| &g.named);
+        let by_them = asker.named_by.iter().filter_map(|number| groups.get(*number));
+        let named = by_us.flatten().filter(move |(id, _)| *id != machine);
+        let named = named.filter_map(move |(id, units)| {
+            let key = self.shared(here?, id, ours)?;
+            Some((id, units, key))
+        });
+        let named = named.flat_map(|(id, units, key)| units.iter().map(move |unit| (unit, id, key)));
+        let wide = by_them
+            .flat_map(|g| &g.wide)
+            .filter(move |(id, _)| *id != machine);
+        let wide = wide.flat_map(|(id, units)| units.iter().map(move |unit| (unit, id)));
+        let naming = wide.filter_map(move |(unit, id)| {
+            let theirs = self.occupancy.known(unit)?;
+            Some((unit, id, self.shared(here?, id, &theirs.failure_domain)?))
+        });
+        named
+            .chain(naming)
+            .filter(|(other, _, _)| *other != asker.unit)
+            .filter_map(|(other, id, key)| {
+                let holding = self.occupancy.holding(other.as_ref(), id)?;
+                Some((other, holding, *id, key))
+            })
+            .filter(move |(_, holding, _, _)| stance.minds(*holding))
+    }
+
+    /// The first of the keys of which that machine has the same value.
+    fn shared<'k>(&self, here: &Metadata, there: &MachineId, keys: &'k [String]) -> Option<&'k str> {
+        let there = &self.cluster.machines.get(there)?.metadata;
+        let shares = |key: &&String| here.get(*key).is_some_and(|value| there.get(*key) == Some(value));
+        keys.iter().find(shares).map(String::as_str)
     }
 }

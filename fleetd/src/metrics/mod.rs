@@ -57,6 +57,8 @@ pub struct EngineMetrics {
     pub placement_took: Histogram,
     /// Units moved because their machine was lost.
     pub rescued: Counter,
+    /// Units that passes decided about, whether anything was to be done or not.
+    pub considered: Counter,
     /// Passes that ended early, since a decision could not be written.
     pub passes_failed: Counter,
     /// Units that were found to fit nowhere.
@@ -156,6 +158,9 @@ impl EngineMetrics {
             "Counter of reconcile rounds.",
         )
         .sample(&[], self.passes.get());
+        let help = "Units that reconcile rounds looked at: what has changed, and what that may concern.";
+        text.family("fleet_engine_considered_units_total", Counter, help)
+            .sample(&[], self.considered.get());
         let help = "Counter of what stood in the way of a reconcile round.";
         text.family("fleet_engine_reconcile_failure_count_total", Counter, help)
             .sample(&[("type", "machine_away")], self.rescued.get())

@@ -49,6 +49,7 @@ fn the_names_the_types_and_the_labels() {
         "fleet_engine_task_count_total counter type",
         "fleet_engine_task_failure_count_total counter type",
         "fleet_engine_reconcile_count_total counter",
+        "fleet_engine_considered_units_total counter",
         "fleet_engine_reconcile_failure_count_total counter type",
         "fleet_engine_reconcile_duration_second histogram",
         "fleet_engine_plan_duration_seconds histogram",

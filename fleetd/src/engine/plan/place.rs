@@ -6,7 +6,7 @@ use super::*;
 impl<'a> Planner<'a> {
     pub(super) fn spread_globals(&mut self) {
         let cluster = self.cluster();
-        for name in cluster.units.keys() {
+        for name in self.scope {
             let Aim::Everywhere = self.aim(name) else {
                 continue;
             };
@@ -34,21 +34,24 @@ impl<'a> Planner<'a> {
         // Those that take the places of others first: nothing is to be started only to make room.
         waiting.sort_by_key(|name| !self.view.replacing.is_carrier(name));
         let mut allowance = self.memory.allowance(self.now, self.policy);
-        // A second round is only for those whose MachineOf= peers found a place in the one before.
+        waiting.retain(|name| !self.place(name, &mut allowance));
+        // Further rounds are only for those whose MachineOf= peers found a place in the one before.
+        let follows = |name: &&UnitName| {
+            self.view
+                .requirements(name)
+                .is_some_and(|r| !r.machine_of.is_empty())
+        };
+        let (mut followers, mut waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(follows);
         loop {
-            let before = waiting.len();
-            waiting.retain(|name| !self.place(name, &mut allowance));
-            let progress = waiting.len() < before;
-            let follows = |name: &&UnitName| {
-                self.view
-                    .requirements(name)
-                    .is_some_and(|r| !r.machine_of.is_empty())
-            };
-            if !progress || !waiting.iter().any(follows) {
+            let before = followers.len();
+            followers.retain(|name| !self.place(name, &mut allowance));
+            if followers.len() == before {
                 break;
             }
         }
+        waiting.extend(followers);
         for name in waiting {
+            self.waiting.insert(name.clone());
             let verdict = if self.is_being_released(name) {
                 verdict::passing(
                     self.cluster(),
@@ -74,23 +77,25 @@ impl<'a> Planner<'a> {
             .filter(|(_, m)| m.is_lost());
         if let Some((id, _)) = lost {
             if let Some(until) = self.view.may_run_until(id, name) {
-                self.wake_at(until);
+                self.wake_at(name, until);
                 let why = "waits until its lost machine must have stopped it (OnDisconnect=stop)";
                 let verdict = verdict::passing(cluster, name, why);
                 self.draft(name).judge(verdict);
                 return true;
             }
-            if let Some(why) = self.held_back(id, allowance) {
+            if let Some(why) = self.held_back(name, id, allowance) {
                 self.plan.braked += 1;
                 let verdict = verdict::passing(cluster, name, why);
                 self.draft(name).judge(verdict);
                 return true;
             }
-            self.view.vacate(name, id);
+            self.view.occupancy.vacate(name, id);
         }
         let Some((id, why)) = self.choose(name) else {
             if let Some((id, _)) = lost {
-                self.view.occupy(name, id, Holding::Held);
+                self.view.occupancy.occupy(name, id, Holding::Held);
+                // How many may go at a time is for all lost units together: it is asked for anew each time.
+                self.restless.insert(name.clone());
             }
             return false;
         };
@@ -101,43 +106,46 @@ impl<'a> Planner<'a> {
             }
         }
         self.draft(name).schedule(Placement {
-            machine: *id,
+            machine: id,
             reason: why.clone(),
         });
-        self.hold(name, id, &why);
+        self.hold(name, &id, &why);
         true
     }
 
     /// A machine that passes every filter, and why that one: where it runs already, else the best by `Spread=`, else the
     /// least loaded.
-    pub(super) fn choose(&self, name: &UnitName) -> Option<(&'a MachineId, String)> {
+    pub(super) fn choose(&self, name: &UnitName) -> Option<(MachineId, String)> {
+        let asker = self.view.asker(name)?;
+        let fits = |id: &MachineId| filter::check(&self.view, &asker, id, Stance::Coming).is_ok();
         let has = |m: &Machine| !m.is_releasing(name);
         let mut there = self.view.places(name).into_iter();
-        if let Some((id, _)) = there.find(|(id, m)| has(m) && self.fits(name, id).is_none()) {
-            return Some((id, "runs there already".to_owned()));
+        if let Some((id, _)) = there.find(|(id, m)| has(m) && fits(id)) {
+            return Some((*id, "runs there already".to_owned()));
         }
-        let fits = |id: &MachineId| self.fits(name, id).is_none();
         let (load, id, ranked) = match self.view.replacing.is_carrier(name) {
-            false => self.best(name, &fits)?,
+            false => self.best(&asker, &fits)?,
             true => {
                 // Where nobody is stopped for good by it, if there is such a machine.
                 let spares = |id: &MachineId| fits(id) && !self.strands(name, id);
-                self.best(name, &spares).or_else(|| self.best(name, &fits))?
+                self.best(&asker, &spares).or_else(|| self.best(&asker, &fits))?
             }
         };
         let units = if load == 1 { "unit" } else { "units" };
-        let ignored = self.ignored(name, id).unwrap_or_default();
+        let ignored = self.ignored(name, &id).unwrap_or_default();
         Some((id, format!("{ranked} ({load} {units} there before it){ignored}")))
     }
 
     /// The best by `Spread=`, else the least loaded, of the machines that will do, with its load and why it is that.
     fn best(
         &self,
-        name: &UnitName,
+        asker: &Asker<'_>,
         will_do: &dyn Fn(&MachineId) -> bool,
-    ) -> Option<(usize, &'a MachineId, String)> {
-        let Some(ranks) = self.view.by_balance(name) else {
-            let (load, id) = self.view.by_load().find(|(_, id)| will_do(id))?;
+    ) -> Option<(usize, MachineId, String)> {
+        let occupancy = &self.view.occupancy;
+        let Some(ranks) = occupancy.balance.ranks(asker.unit, asker.requirements) else {
+            let mut candidates = occupancy.loads.candidates(asker.requirements);
+            let (load, id) = candidates.find(|(_, id)| will_do(id))?;
             return Some((load, id, "least loaded of the machines that fit".to_owned()));
         };
         // Equal ranks are one.
@@ -158,8 +166,12 @@ impl<'a> Planner<'a> {
         let goes = |other: &&UnitName| self.view.replacing.drives_out(name, other);
         let mut goers = self.view.held_on(id).filter(goes);
         let is_elsewhere = |other: &UnitName| {
-            let mut others = self.view.by_load().filter(|(_, there)| *there != id);
-            others.any(|(_, there)| self.fits(other, there).is_none())
+            let Some(asker) = self.view.asker(other) else {
+                return true;
+            };
+            let mut others = self.view.occupancy.loads.candidates(asker.requirements);
+            let fits = |there: &MachineId| filter::check(&self.view, &asker, there, Stance::Coming).is_ok();
+            others.any(|(_, there)| there != *id && fits(&there))
         };
         goers.any(|other| !is_elsewhere(other))
     }
@@ -189,16 +201,22 @@ impl<'a> Planner<'a> {
     }
 
     /// Why a unit has to stay with its lost machine for now.
-    pub(super) fn held_back(&mut self, lost: &MachineId, allowance: &Allowance) -> Option<&'static str> {
+    pub(super) fn held_back(
+        &mut self,
+        name: &UnitName,
+        lost: &MachineId,
+        allowance: &Allowance,
+    ) -> Option<&'static str> {
         if let Some(until) = self.memory.grace(lost, self.now) {
-            self.wake_at(until);
+            self.wake_at(name, until);
             return Some("its machine was missing when this leader began, and is given time to come back");
         }
         match allowance {
             Allowance::Free => return None,
-            Allowance::Held(until) => self.wake_at(*until),
+            Allowance::Held(until) => self.wake_at(name, *until),
             Allowance::Paced(0) => {
-                self.wake_at(self.now + Duration::from_secs(1) / self.policy.brake_pace.max(1))
+                let pace = Duration::from_secs(1) / self.policy.brake_pace.max(1);
+                self.wake_at(name, self.now + pace);
             }
             Allowance::Paced(_) => return None,
         }
@@ -210,10 +228,10 @@ impl<'a> Planner<'a> {
 
 /// The first machine that will do, by load over all of these ranks. What is asked of a machine costs much more than to
 /// find the next one to ask.
-fn least_loaded<'r, 'b, 'a>(
-    ranks: &'r [Rank<'b, 'a>],
+fn least_loaded<'r, 'b>(
+    ranks: &'r [Rank<'b>],
     will_do: &dyn Fn(&MachineId) -> bool,
-) -> Option<(usize, &'a MachineId, &'r Rank<'b, 'a>)> {
+) -> Option<(usize, MachineId, &'r Rank<'b>)> {
     let mut queues: Vec<_> = ranks
         .iter()
         .map(|rank| (rank, rank.machines.iter().copied().peekable()))
@@ -224,7 +242,7 @@ fn least_loaded<'r, 'b, 'a>(
             Some((head, *rank, queue))
         });
         let ((load, id), rank, queue) = heads.min_by_key(|(head, _, _)| *head)?;
-        if will_do(id) {
+        if will_do(&id) {
             return Some((load, id, rank));
         }
         queue.next();

@@ -1,39 +1,16 @@
 //! Units that hold a place: whether they keep it, and what becomes of copies where they do not belong.
 
 use super::*;
+use crate::registry::Revision;
 
 impl<'a> Planner<'a> {
-    /// Goes through every unit that the registry knows in any way, the longest-placed first.
+    /// Goes through every unit, the longest-placed first.
     pub(super) fn settle_all(&mut self) {
-        let cluster = self.cluster();
-        let mut ages: BTreeMap<&'a UnitName, i64> =
-            cluster.units.keys().map(|name| (name, i64::MAX)).collect();
-        let mut since = |name: &'a UnitName, created: i64| {
-            ages.entry(name)
-                .and_modify(|age| *age = created.min(*age))
-                .or_insert(created);
-        };
-        cluster
-            .schedule
+        let mut by_age: Vec<(Revision, &'a UnitName)> = self
+            .scope
             .iter()
-            .for_each(|(name, entry)| since(name, entry.created));
-        cluster.verdicts.keys().for_each(|name| since(name, i64::MAX));
-        for (name, places) in self.view.placed_units() {
-            // What it is only let go of is no place of its own.
-            let is_place = |m: &&Machine| !m.is_releasing(name);
-            let created = |m: &Machine| m.assignments.get(name).map(|e| e.created);
-            since(
-                name,
-                places
-                    .iter()
-                    .map(|(_, m)| *m)
-                    .filter(is_place)
-                    .filter_map(created)
-                    .min()
-                    .unwrap_or(i64::MAX),
-            );
-        }
-        let mut by_age: Vec<(i64, &'a UnitName)> = ages.into_iter().map(|(name, age)| (age, name)).collect();
+            .map(|name| (self.placed_since(name), name))
+            .collect();
         by_age.sort_unstable();
         for (_, name) in &by_age {
             self.settle(name);
@@ -44,6 +21,21 @@ impl<'a> Planner<'a> {
                 self.settle_old_copies(name, record);
             }
         }
+    }
+
+    /// Since when the unit has had a place; what it is only let go of is no place of its own.
+    fn placed_since(&self, name: &UnitName) -> Revision {
+        let cluster = self.cluster();
+        let scheduled = cluster.schedule.get(name).map(|entry| entry.created);
+        let ordered = cluster.places(name).iter().filter_map(|id| {
+            let machine = cluster.machines.get(id).filter(|m| !m.is_releasing(name))?;
+            machine.assignments.get(name).map(|e| e.created)
+        });
+        scheduled
+            .into_iter()
+            .chain(ordered)
+            .min()
+            .unwrap_or(Revision::MAX)
     }
 
     pub(super) fn settle(&mut self, name: &'a UnitName) {
@@ -70,7 +62,7 @@ impl<'a> Planner<'a> {
                 && machine.answers(name, units::Hold::Refused)
                 && generation == Some(assignment.generation);
             if let Some(until) = self.view.may_run_until(id, name) {
-                self.wake_at(until);
+                self.wake_at(name, until);
             } else if self.view.is_gone(id, name) && !remembers {
                 self.draft(name).clear(id, "it is gone from there");
             }
@@ -103,18 +95,18 @@ impl<'a> Planner<'a> {
 
     /// Takes the unit off a machine: by order if the machine can take one, else by withdrawing the order it had. One that
     /// is still ending the unit without us keeps the order until it must be done.
-    pub(super) fn release(&mut self, name: &'a UnitName, id: &'a MachineId, why: &str) {
+    pub(super) fn release(&mut self, name: &'a UnitName, id: &MachineId, why: &str) {
         let present = self.cluster().machines.get(id).is_some_and(|m| m.is_present());
         let ending = self.view.may_run_until(id, name);
         if let Some(until) = ending {
-            self.wake_at(until);
+            self.wake_at(name, until);
         }
         if present || ending.is_some() {
             self.draft(name).release(id, why);
-            self.view.occupy(name, id, Holding::Leaving);
+            self.view.occupancy.occupy(name, id, Holding::Leaving);
         } else {
             self.draft(name).clear(id, why);
-            self.view.vacate(name, id);
+            self.view.occupancy.vacate(name, id);
         }
     }
 
@@ -124,7 +116,7 @@ impl<'a> Planner<'a> {
         for (id, machine) in self.view.places(name) {
             if machine.assignments.contains_key(name) {
                 has_any = true;
-                self.view.occupy(name, id, Holding::Held);
+                self.view.occupancy.occupy(name, id, Holding::Held);
             } else if let Some(copy) = returned::stray(machine, name) {
                 has_any = true;
                 let assignment = returned::as_it_is(&copy.value, self.cluster().on_disconnect(name));
@@ -182,7 +174,7 @@ impl<'a> Planner<'a> {
             }
             Some((id, _)) => {
                 // Lost. It counts as being there until there is a better place for it.
-                self.view.occupy(name, id, Holding::Held);
+                self.view.occupancy.occupy(name, id, Holding::Held);
                 self.pending.insert(name);
             }
         }
@@ -203,7 +195,7 @@ impl<'a> Planner<'a> {
             });
             match machine.is_present() {
                 true => self.hold(name, id, "runs there already"),
-                false => self.view.occupy(name, id, Holding::Held),
+                false => self.view.occupancy.occupy(name, id, Holding::Held),
             }
             return;
         }
@@ -272,16 +264,16 @@ impl<'a> Planner<'a> {
                         let order = returned::as_it_is(&copy.value, self.cluster().on_disconnect(name));
                         self.draft(name).assign(id, order, why);
                     }
-                    self.view.occupy(name, id, Holding::Leaving);
+                    self.view.occupancy.occupy(name, id, Holding::Leaving);
                     self.plan.retained.insert((name.clone(), *id));
-                    self.wake_at(since.unwrap_or(self.now) + self.policy.retain);
+                    self.wake_at(name, since.unwrap_or(self.now) + self.policy.retain);
                 }
             }
         }
     }
 
     /// Keeps the unit on a machine, with an order that says what is wanted now.
-    pub(super) fn hold(&mut self, name: &'a UnitName, id: &'a MachineId, why: &str) {
+    pub(super) fn hold(&mut self, name: &'a UnitName, id: &MachineId, why: &str) {
         if let Some(Unit {
             generation,
             record: Ok(record),
@@ -291,11 +283,11 @@ impl<'a> Planner<'a> {
             self.draft(name).run(id, *generation, record, why);
         }
         self.draft(name).acquit();
-        self.view.occupy(name, id, Holding::Held);
+        self.view.occupancy.occupy(name, id, Holding::Held);
     }
 
     /// Takes its place from a unit; where it goes is decided once it is gone from there.
-    pub(super) fn unseat(&mut self, name: &'a UnitName, id: &'a MachineId, rejection: &Rejection) {
+    pub(super) fn unseat(&mut self, name: &'a UnitName, id: &MachineId, rejection: &Rejection) {
         let why = format!("{} {rejection}", id.short());
         self.draft(name).unschedule(&why);
         self.release(name, id, &why);
@@ -305,7 +297,12 @@ impl<'a> Planner<'a> {
     /// Takes their places from units that another one on their machine replaces, and from those that have to be with them.
     pub(super) fn make_room(&mut self) {
         let cluster = self.cluster();
-        for (id, machine) in cluster.present() {
+        if self.view.replacing.carriers.is_empty() {
+            return;
+        }
+        // Elsewhere nobody has come and nobody has gone.
+        let homes: BTreeSet<&MachineId> = self.scope.iter().filter_map(|name| cluster.home(name)).collect();
+        for (id, machine) in cluster.present().filter(|(id, _)| homes.contains(id)) {
             // Who came in this very pass takes its place in the next one.
             let is_home = |unit: &&UnitName| cluster.home(unit) == Some(id);
             // Nothing is stopped for one that the machine has not taken yet: it may refuse the name, or not get the content.
@@ -341,15 +338,15 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn fits(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
-        let requirements = self.view.requirements(name)?;
-        filter::check(&self.view, name, requirements, id, Stance::Coming).err()
+        let asker = self.view.asker(name)?;
+        filter::check(&self.view, &asker, id, Stance::Coming).err()
     }
 
     /// As [`Self::fits`], for a unit that is there already; but for `MachineOf=`, which is looked at when every unit's
     /// own place is settled.
     pub(super) fn may_stay(&self, name: &UnitName, id: &MachineId) -> Option<Rejection> {
-        let requirements = self.view.requirements(name)?;
-        let rejection = filter::check(&self.view, name, requirements, id, Stance::Staying).err();
+        let asker = self.view.asker(name)?;
+        let rejection = filter::check(&self.view, &asker, id, Stance::Staying).err();
         rejection.filter(|rejection| !matches!(rejection, Rejection::MachineOf(_)))
     }
 
@@ -360,7 +357,8 @@ impl<'a> Planner<'a> {
                 .requirements(name)
                 .is_some_and(|r| !r.machine_of.is_empty())
         };
-        let mut followers: Vec<&'a UnitName> = cluster.schedule.keys().filter(|n| has_peers(n)).collect();
+        let is_placed = |name: &&UnitName| cluster.schedule.contains_key(*name) && has_peers(name);
+        let mut followers: Vec<&'a UnitName> = self.scope.iter().filter(is_placed).collect();
         loop {
             let before = followers.len();
             followers.retain(|name| {

@@ -10,7 +10,7 @@ use units::{
 
 use super::agents::Agent;
 use crate::cluster::{Cluster, invariants};
-use crate::engine::{Memory, Plan, Policy, Step, plan};
+use crate::engine::{Memory, Plan, Policy, Scheduler, Step, plan};
 use crate::registry::keys::Keys;
 use crate::registry::{Batch, Change, KeyValue, MAX_OPS, Op, Precondition, Revision, Snapshot, Txn, encode};
 
@@ -39,6 +39,8 @@ pub(super) struct Bed {
     pub(super) revision: Revision,
     /// Folded from one change to the next, as the leader's.
     pub(super) cluster: Cluster,
+    /// Told of every change, as the leader's.
+    pub(super) scheduler: Scheduler,
     pub(super) memory: Memory,
     pub(super) now: Duration,
     pub(super) policy: Policy,
@@ -57,6 +59,7 @@ impl Bed {
         Self {
             cluster: Cluster::empty(keys.clone()),
             keys,
+            scheduler: Scheduler::default(),
             store: BTreeMap::new(),
             revision: 1,
             memory: Memory::default(),
@@ -108,7 +111,8 @@ impl Bed {
                 }
             }
         }
-        self.cluster.apply(&Batch { revision, changes });
+        let touched = self.cluster.apply(&Batch { revision, changes });
+        self.scheduler.note(touched);
     }
 
     pub(super) fn put(&mut self, key: String, value: impl Into<Vec<u8>>) {
@@ -138,12 +142,21 @@ impl Bed {
 
     // What the leader does.
 
-    /// Decides; the same decision must come out twice.
+    /// Decides; the same decision must come out twice, and also of a look at nothing but what has changed.
     pub(super) fn plan(&mut self) -> Plan {
         self.memory.observe(&self.cluster, self.now, &self.policy);
         let made = plan(&self.cluster, &self.memory, self.now, &self.policy);
         let again = plan(&self.cluster, &self.memory, self.now, &self.policy);
         assert_eq!(made, again, "the same cluster gives the same plan");
+        for _ in 0..2 {
+            let kept = self
+                .scheduler
+                .plan(&self.cluster, &self.memory, self.now, &self.policy);
+            assert_eq!(
+                kept, made,
+                "a look at what has changed gives the same plan as a look at everything"
+            );
+        }
         made
     }
 

@@ -66,6 +66,10 @@ fn lines() -> impl Strategy<Value = String> {
         1 => (1..=MACHINES).prop_map(|m| format!("MachineID={}", id(m))),
         1 => Just("Global=true\nMachineMetadata=zone=a\nMachineMetadata=zone=b".to_owned()),
         1 => unit.prop_map(|u| format!("Global=true\nConflicts={}", unit_name(u))),
+        1 => Just("Spread=zone".to_owned()),
+        1 => Just("OnDisconnect=stop".to_owned()),
+        1 => Just("OnDisconnect=stop\nConflicts=u0?.service".to_owned()),
+        1 => Just("Spread=disk zone\nMachineMetadata=zone=a\nMachineMetadata=zone=b".to_owned()),
     ]
 }
 
@@ -91,8 +95,12 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+/// The last three are instances of a template.
 fn unit_name(n: usize) -> String {
-    format!("u{n:02}.service")
+    match n {
+        0..12 => format!("u{n:02}.service"),
+        _ => format!("u@{n}.service"),
+    }
 }
 
 fn happen(bed: &mut Bed, what: Happening) {

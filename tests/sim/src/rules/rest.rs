@@ -25,7 +25,7 @@ pub fn garbage(cluster: &Cluster) -> Option<Violation> {
             return garbage(format!("{key} speaks of nothing"));
         }
     }
-    if let Some((hash, _)) = cluster.contents.iter().find(|(_, c)| c.users == 0) {
+    if let Some((hash, _)) = cluster.contents.iter().find(|(hash, _)| !cluster.is_used(hash)) {
         return garbage(format!("content {} is used by nobody", hash.short()));
     }
     for (unit, entry) in &cluster.verdicts {
