@@ -73,6 +73,20 @@ pub struct Unit {
     pub requirements: Result<Arc<Requirements>, String>,
 }
 
+impl Unit {
+    /// What a machine that is to hold the unit is told, by its record and what its content asks for.
+    pub fn order(&self, record: &UnitRecord, requirements: &Requirements) -> Assignment {
+        Assignment {
+            generation: self.generation,
+            run: record.run,
+            hash: record.hash,
+            desired: record.desired,
+            phase: Phase::Run,
+            on_disconnect: requirements.on_disconnect,
+        }
+    }
+}
+
 /// A text that units refer to.
 #[derive(Debug, Clone)]
 pub struct Content {

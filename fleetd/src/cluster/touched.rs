@@ -25,9 +25,4 @@ impl Touched {
         self.contents.extend(other.contents);
         self.all |= other.all;
     }
-
-    /// Nothing that decisions are made by.
-    pub fn is_empty(&self) -> bool {
-        self.units.is_empty() && self.machines.is_empty() && self.contents.is_empty() && !self.all
-    }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use units::{Assignment, MachineId, Phase, Placement, UnitName, UnitRecord, Verdict};
+use units::{Assignment, MachineId, Phase, Placement, UnitName, Verdict};
 
 use super::decision::{Change, Decision};
 use crate::cluster::Cluster;
-use crate::registry::Revision;
 
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
@@ -54,19 +53,6 @@ impl<'a> Draft<'a> {
             self.because(why);
             self.schedule = Change::Clear;
         }
-    }
-
-    /// That machine is to hold it as the record says.
-    pub(crate) fn run(&mut self, id: &MachineId, generation: Revision, record: &UnitRecord, why: &str) {
-        let wanted = Assignment {
-            generation,
-            run: record.run,
-            hash: record.hash,
-            desired: record.desired,
-            phase: Phase::Run,
-            on_disconnect: self.cluster.on_disconnect(self.unit),
-        };
-        self.assign(id, wanted, why);
     }
 
     /// That machine is given this order.

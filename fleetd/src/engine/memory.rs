@@ -100,6 +100,12 @@ impl Memory {
         }
     }
 
+    /// Whether time alone changes what is known: machines are missed, or were too many at once. If not, there is nothing
+    /// to observe until machines change.
+    pub(super) fn watches(&self) -> bool {
+        !self.absent.is_empty() || self.brake.is_some()
+    }
+
     /// Takes note of which old copies a plan keeps.
     pub fn retain(&mut self, kept: &BTreeSet<(UnitName, MachineId)>, now: Duration) {
         self.retained.retain(|copy, _| kept.contains(copy));

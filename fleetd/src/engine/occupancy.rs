@@ -81,7 +81,7 @@ impl Occupancy {
 
     /// The unit holds nothing, and asks for this from now on; it was learnt.
     pub(crate) fn renew_unit(&mut self, unit: &UnitName, requirements: Option<&Arc<Requirements>>) {
-        for id in self.of(unit).to_vec() {
+        for id in self.machines_of(unit.as_str()).to_vec() {
             self.vacate(unit, &id);
         }
         match requirements.cloned() {
@@ -97,8 +97,8 @@ impl Occupancy {
         self.tenants.get(unit)?.requirements.as_ref()
     }
 
-    /// Machines that the unit occupies.
-    pub(crate) fn of(&self, unit: &UnitName) -> &[MachineId] {
+    /// Machines that the unit of that name occupies, in no order.
+    pub(crate) fn machines_of(&self, unit: &str) -> &[MachineId] {
         self.tenants
             .get(unit)
             .map_or(&[], |tenant| tenant.machines.as_slice())

@@ -32,7 +32,7 @@ use super::returned::{self, Fate};
 use super::scheduler::Scheduler;
 use super::verdict;
 use super::view::{Asker, View};
-use crate::cluster::{Cluster, Machine, Unit};
+use crate::cluster::{Cluster, Machine};
 
 /// What one pass came to.
 #[derive(Debug, Default, PartialEq)]

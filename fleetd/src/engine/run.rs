@@ -262,7 +262,9 @@ impl Leader<'_> {
         let heard = self.heard.take().unwrap_or(began);
         let now = self.started.elapsed();
         let policy = &self.engine.policy;
-        self.memory.observe(&self.cluster, now, policy);
+        if self.scheduler.concerns_machines() || self.memory.watches() {
+            self.memory.observe(&self.cluster, now, policy);
+        }
         let made = self.scheduler.plan(&self.cluster, &self.memory, now, policy);
         // The product of a debug build checks itself: so every test of a cluster, and the simulator, checks this too.
         debug_assert_eq!(made, super::plan(&self.cluster, &self.memory, now, policy));

@@ -77,9 +77,9 @@ impl Scheduler {
         self.considered
     }
 
-    /// Whether anything has changed since the last plan that could change what is decided. Time may, all the same.
-    pub fn is_touched(&self) -> bool {
-        !self.touched.is_empty()
+    /// Whether machines have come, gone or changed since the last plan.
+    pub(super) fn concerns_machines(&self) -> bool {
+        self.touched.all || !self.touched.machines.is_empty()
     }
 
     /// Decides everything that has to change now, exactly as [`plan`](super::plan) does.

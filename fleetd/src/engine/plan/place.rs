@@ -1,6 +1,5 @@
 //! Units that want a place: a copy on every fitting machine, or the least loaded one of them, or a verdict.
 
-use super::super::balance::Rank;
 use super::*;
 
 impl<'a> Planner<'a> {
@@ -143,22 +142,24 @@ impl<'a> Planner<'a> {
         will_do: &dyn Fn(&MachineId) -> bool,
     ) -> Option<(usize, MachineId, String)> {
         let occupancy = &self.view.occupancy;
-        let Some(ranks) = occupancy.balance.ranks(asker.unit, asker.requirements) else {
-            let mut candidates = occupancy.loads.candidates(asker.requirements);
-            let (load, id) = candidates.find(|(_, id)| will_do(id))?;
-            return Some((load, id, "least loaded of the machines that fit".to_owned()));
+        let (loads, asks) = (&occupancy.loads, asker.requirements);
+        if let Some(mut ranks) = occupancy.balance.ranks(asker.unit, asks) {
+            return ranks.find_map(|rank| {
+                let (load, id) = rank.machines(loads, asks).find(|(_, id)| will_do(id))?;
+                let words = rank.words(&id, loads);
+                let why = format!("least instances in {words}, then least loaded of the machines that fit");
+                Some((load, id, why))
+            });
+        }
+        // Where it has to be with another one, there is little choice.
+        let (load, id) = match asks.machine_of.first() {
+            Some(peer) => {
+                let machines = occupancy.machines_of(peer).iter().filter(|id| will_do(id));
+                machines.map(|id| (loads.load(id), *id)).min()?
+            }
+            None => loads.candidates(asks).find(|(_, id)| will_do(id))?,
         };
-        // Equal ranks are one.
-        let mut equals = ranks.chunk_by(|a, b| a.counts == b.counts);
-        equals.find_map(|equal| {
-            let (load, id, rank) = least_loaded(equal, will_do)?;
-            let words = rank.words();
-            Some((
-                load,
-                id,
-                format!("least instances in {words}, then least loaded of the machines that fit"),
-            ))
-        })
+        Some((load, id, "least loaded of the machines that fit".to_owned()))
     }
 
     /// Whether a unit with `Replaces=` would, on that machine, drive out one that fits nowhere else.
@@ -223,28 +224,5 @@ impl<'a> Planner<'a> {
         Some(
             "stays with its lost machine for now: too many were lost at once, so etcd or the network is suspected",
         )
-    }
-}
-
-/// The first machine that will do, by load over all of these ranks. What is asked of a machine costs much more than to
-/// find the next one to ask.
-fn least_loaded<'r, 'b>(
-    ranks: &'r [Rank<'b>],
-    will_do: &dyn Fn(&MachineId) -> bool,
-) -> Option<(usize, MachineId, &'r Rank<'b>)> {
-    let mut queues: Vec<_> = ranks
-        .iter()
-        .map(|rank| (rank, rank.machines.iter().copied().peekable()))
-        .collect();
-    loop {
-        let heads = queues.iter_mut().filter_map(|(rank, queue)| {
-            let head = *queue.peek()?;
-            Some((head, *rank, queue))
-        });
-        let ((load, id), rank, queue) = heads.min_by_key(|(head, _, _)| *head)?;
-        if will_do(&id) {
-            return Some((load, id, rank));
-        }
-        queue.next();
     }
 }

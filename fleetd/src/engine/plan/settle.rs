@@ -274,13 +274,11 @@ impl<'a> Planner<'a> {
 
     /// Keeps the unit on a machine, with an order that says what is wanted now.
     pub(super) fn hold(&mut self, name: &'a UnitName, id: &MachineId, why: &str) {
-        if let Some(Unit {
-            generation,
-            record: Ok(record),
-            ..
-        }) = self.cluster().units.get(name)
+        if let Some(unit) = self.cluster().units.get(name)
+            && let (Ok(record), Ok(requirements)) = (&unit.record, &unit.requirements)
         {
-            self.draft(name).run(id, *generation, record, why);
+            let order = unit.order(record, requirements);
+            self.draft(name).assign(id, order, why);
         }
         self.draft(name).acquit();
         self.view.occupancy.occupy(name, id, Holding::Held);

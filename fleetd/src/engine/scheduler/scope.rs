@@ -4,10 +4,7 @@
 //! decision about it could depend on has to bring it in: its own records and machines, and the units in the scope that
 //! it has to be with, or must not be with, or makes room for.
 
-use units::Phase;
-
 use super::*;
-use crate::cluster::Machine;
 use crate::engine::filter::Stance;
 use crate::engine::occupancy::Holding;
 
@@ -51,12 +48,10 @@ impl Scheduler {
             // Whether a carrier contradicts itself depends on what its peers ask for.
             scope.extend(self.carriers.keys().cloned());
         }
-        let restless = std::mem::take(&mut self.restless);
-        for unit in touched.units.into_iter().chain(restless) {
-            if touched.all || !self.is_at_rest(cluster, &unit) {
-                scope.insert(unit);
-            }
-        }
+        let at_rest = |unit: &&UnitName| !touched.all && self.is_at_rest(cluster, unit);
+        let concerned = touched.units.iter().chain(&self.restless);
+        scope.extend(concerned.filter(|unit| !at_rest(unit)).cloned());
+        self.restless.clear();
         (scope, touched.all)
     }
 
@@ -125,45 +120,43 @@ impl Scheduler {
     /// Whether nothing is to be done about a unit that was touched: it has the place that the last plan gave it, and its
     /// machine has been told what is wanted. So it is after each word of an agent, and once a decision was written.
     fn is_at_rest(&self, cluster: &Cluster, unit: &UnitName) -> bool {
-        let holds = || {
-            let known = cluster.units.get(unit)?;
-            let Aim::Somewhere(record) = Aim::of(cluster, unit) else {
-                return None;
-            };
-            let requirements = known.requirements.as_ref().ok()?;
-            // Whom it has to be with is looked at only once it has its place.
-            if self.occupancy.known(unit) != Some(requirements) || !requirements.machine_of.is_empty() {
-                return None;
-            }
-            let home = cluster.home(unit)?;
-            // And so is who makes room for whom.
-            if self
-                .carriers
-                .keys()
-                .any(|c| c == unit || self.occupancy.of(c).contains(home))
-            {
-                return None;
-            }
-            if cluster.places(unit) != [*home]
-                || self.occupancy.of(unit) != [*home]
-                || self.occupancy.holding(unit.as_ref(), home) != Some(Holding::Held)
-                || cluster.verdicts.contains_key(unit)
-            {
-                return None;
-            }
-            let machine = cluster.machines.get(home).filter(|m| Machine::is_open(m))?;
-            let order = machine.assignment(unit)?;
-            let state = machine.states.get(unit);
-            let is_told = order.generation == known.generation
-                && order.run == record.run
-                && order.hash == record.hash
-                && order.desired == record.desired
-                && order.phase == Phase::Run
-                && order.on_disconnect == requirements.on_disconnect;
-            let is_refused = state.is_some_and(|s| s.value.hold == units::Hold::Refused);
-            Some(is_told && !is_refused)
+        let Some(known) = cluster.units.get(unit) else {
+            return false;
         };
-        holds().unwrap_or(false)
+        let (Ok(record), Ok(requirements)) = (&known.record, &known.requirements) else {
+            return false;
+        };
+        let places = cluster.places(unit);
+        let is_placed = match Aim::of(cluster, unit) {
+            Aim::Somewhere(_) => cluster.home(unit).is_some_and(|home| places == [*home]),
+            // A copy that has gone may be followed by another one.
+            Aim::Everywhere => {
+                !self.restless.contains(unit) && !cluster.schedule.contains_key(unit) && !places.is_empty()
+            }
+            Aim::Nowhere | Aim::Unknown(_) => false,
+        };
+        let is_told = |id: &MachineId| {
+            // A machine on its way out, or out of sight, is never at rest.
+            let machine = cluster.machines.get(id).filter(|m| m.is_open());
+            let order = machine.and_then(|m| m.assignment(unit));
+            let refuses = machine
+                .and_then(|m| m.states.get(unit))
+                .is_some_and(|state| state.value.hold == units::Hold::Refused);
+            let holds = self.occupancy.holding(unit.as_ref(), id) == Some(Holding::Held);
+            holds && !refuses && order == Some(&known.order(record, requirements))
+        };
+        // Whom it has to be with, and who makes room for whom, is looked at only once a unit has its place.
+        let beside_carrier = |c: &UnitName| {
+            let there = self.occupancy.machines_of(c.as_str());
+            c == unit || there.iter().any(|id| places.contains(id))
+        };
+        is_placed
+            && self.occupancy.known(unit) == Some(requirements)
+            && self.occupancy.machines_of(unit.as_str()).len() == places.len()
+            && !cluster.verdicts.contains_key(unit)
+            && requirements.machine_of.is_empty()
+            && places.iter().all(is_told)
+            && !self.carriers.keys().any(beside_carrier)
     }
 
     /// Adds to the scope all that units in it may move, keep from a place or make room for.
@@ -217,7 +210,7 @@ fn neighbours(view: &View<'_>, unit: &UnitName, concerned: &mut BTreeSet<UnitNam
     let home = view.cluster.home(unit).into_iter();
     let machines: BTreeSet<&MachineId> = home
         .chain(view.cluster.places(unit))
-        .chain(view.occupancy.of(unit))
+        .chain(view.occupancy.machines_of(unit.as_str()))
         .collect();
     let asker = view.asker(unit);
     for id in machines {

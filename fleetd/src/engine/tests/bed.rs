@@ -144,7 +144,11 @@ impl Bed {
 
     /// Decides; the same decision must come out twice, and also of a look at nothing but what has changed.
     pub(super) fn plan(&mut self) -> Plan {
+        let before = (!self.scheduler.concerns_machines() && !self.memory.watches())
+            .then(|| format!("{:?}", self.memory));
         self.memory.observe(&self.cluster, self.now, &self.policy);
+        let unchanged = before.is_none_or(|before| before == format!("{:?}", self.memory));
+        assert!(unchanged, "there was something to observe: {:?}", self.memory);
         let made = plan(&self.cluster, &self.memory, self.now, &self.policy);
         let again = plan(&self.cluster, &self.memory, self.now, &self.policy);
         assert_eq!(made, again, "the same cluster gives the same plan");
