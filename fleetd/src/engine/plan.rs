@@ -84,6 +84,7 @@ pub(super) fn decide<'a>(
         policy,
         drafts: BTreeMap::new(),
         pending: BTreeSet::new(),
+        nowhere: Vec::new(),
         waiting: BTreeSet::new(),
         restless: BTreeSet::new(),
         plan: Plan::default(),
@@ -96,6 +97,7 @@ pub(super) fn decide<'a>(
     planner.make_room();
     planner.spread_globals();
     planner.place_all();
+    planner.judge_globals();
     planner.finish()
 }
 
@@ -121,6 +123,8 @@ struct Planner<'a> {
     drafts: BTreeMap<&'a UnitName, Draft<'a>>,
     /// Units to find a place for.
     pending: BTreeSet<&'a UnitName>,
+    /// Global units without a copy.
+    nowhere: Vec<&'a UnitName>,
     waiting: BTreeSet<UnitName>,
     restless: BTreeSet<UnitName>,
     plan: Plan,

@@ -22,9 +22,16 @@ impl<'a> Planner<'a> {
             if anywhere {
                 self.draft(name).acquit();
             } else {
-                let verdict = verdict::of(&self.view, name);
-                self.draft(name).judge(verdict);
+                self.nowhere.push(name);
             }
+        }
+    }
+
+    /// Says why Global units are nowhere: once everything has its place, for those that have come count as well.
+    pub(super) fn judge_globals(&mut self) {
+        for name in std::mem::take(&mut self.nowhere) {
+            let verdict = verdict::of(&self.view, name);
+            self.draft(name).judge(verdict);
         }
     }
 

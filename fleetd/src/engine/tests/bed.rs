@@ -164,6 +164,12 @@ impl Bed {
         made
     }
 
+    /// Another leader, that knows nothing but the cluster.
+    pub(super) fn begin_term(&mut self) {
+        self.memory = Memory::default();
+        self.scheduler = Scheduler::default();
+    }
+
     /// One pass: decides and writes.
     pub(super) fn pass(&mut self) -> Plan {
         let made = self.plan();

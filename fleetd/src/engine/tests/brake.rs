@@ -121,7 +121,7 @@ fn a_new_leader_counts_from_its_own_first_look() {
     bed.kill(id(1));
     bed.kill(id(2));
     bed.wait(14);
-    bed.memory = crate::engine::Memory::default();
+    bed.begin_term();
     bed.settle();
     bed.wait(14);
     assert_eq!(bed.plan().braked, 20);

@@ -106,7 +106,7 @@ fn a_machine_lost_while_it_lets_go_is_waited_for() {
 fn a_new_leader_counts_from_its_own_first_look() {
     let (mut bed, a, b) = lost();
     bed.wait(10);
-    bed.memory = crate::engine::Memory::default();
+    bed.begin_term();
     bed.pass();
     bed.wait(10);
     bed.pass();

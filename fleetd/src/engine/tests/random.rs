@@ -164,6 +164,8 @@ fn watched_pass(bed: &mut Bed, steps: usize) {
     let (well, before) = (well_placed(&bed.cluster, true), bed.cluster.clone());
     let mut plan = bed.plan();
     bed.memory.retain(&plan.retained, bed.now);
+    // An old copy is let go of by the plan that keeps it no longer.
+    let is_whole = plan.steps.len() <= steps;
     plan.steps.truncate(steps);
     bed.commit(&plan.steps);
     for (unit, id) in well {
@@ -176,7 +178,7 @@ fn watched_pass(bed: &mut Bed, steps: usize) {
         );
     }
     for unit in bed.cluster.units.keys() {
-        if bed.once_global.contains(unit) {
+        if bed.once_global.contains(unit) || !is_whole {
             continue;
         }
         let told = |id: &MachineId, m: &Machine| {
