@@ -135,7 +135,7 @@ fn prepare<'a>(
     if !scenarios.iter().any(|scenario| scenario.needs.fleet) {
         return Ok(());
     }
-    let mut fleet = Fleet::build(printer)?;
+    let mut fleet = Fleet::quick(printer)?;
     if !scenarios.iter().all(of_the_lab) {
         fleet = fleet.packaged(printer)?;
         image::plain::installed(fleet.package()?, printer)?;

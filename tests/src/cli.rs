@@ -343,7 +343,7 @@ pub(crate) fn start(options: Options, printer: &Printer) -> Result<Cluster> {
     host::prepare(printer)?;
     let fleet = match (options.fleet, options.base) {
         (false, _) => None,
-        (true, Base::Lab) => Some(Fleet::build(printer)?),
+        (true, Base::Lab) => Some(Fleet::quick(printer)?),
         (true, _) => Some(Fleet::default().packaged(printer)?),
     };
     Cluster::demo(options, fleet.as_ref(), printer)

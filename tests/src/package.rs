@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::fleet::{compile, workspace};
+use crate::fleet::{Profile, compile, workspace};
 use crate::host;
 use crate::image::follow;
 use crate::printer::{Printer, Step};
@@ -35,7 +35,7 @@ impl Package {
         if let (Some(given), None) = (std::env::var_os("FLEET_LAB_DEB"), version) {
             return Self::open(Path::new(&given));
         }
-        compile(printer)?;
+        compile(Profile::Release, printer)?;
         let tools = target().join("tools");
         let tool = tools.join("bin").join(TOOL[0]);
         if !tool.exists() {

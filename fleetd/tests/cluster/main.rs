@@ -1,5 +1,6 @@
 //! Whole-cluster behaviour, in virtual time: what a user would see of agents and engine together.
 
+mod costs;
 mod guarded;
 mod lost;
 mod metadata;

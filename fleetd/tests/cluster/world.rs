@@ -67,11 +67,18 @@ struct Daemon {
 pub(crate) async fn send(router: axum::Router, method: &str, path: &str, body: &str) -> (u16, String) {
     let router = TowerToHyperService::new(router);
     let request = http::Request::builder().method(method).uri(path);
+    let request = request.header("content-type", "application/json");
     let request = request.body(Body::from(body.to_owned())).unwrap();
     let answer = router.call(request).await.unwrap();
     let status = answer.status().as_u16();
     let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// A machine's `/run`: in memory as there, where a sync costs nothing.
+fn run_directory() -> TempDir {
+    let in_memory = tempfile::tempdir_in("/dev/shm");
+    in_memory.or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn pair(text: &&str) -> (String, String) {
@@ -118,7 +125,7 @@ impl World {
 
     fn join_as(&mut self, id: MachineId, boot: u32, metadata: &[&str]) -> usize {
         let n = self.machines.len();
-        let run = tempfile::tempdir().unwrap();
+        let run = run_directory();
         self.machines.push(Host {
             id,
             init: ScriptedInit::new(run.path().join("units")),
@@ -239,7 +246,7 @@ impl World {
     pub(crate) fn boot(&mut self, machine: usize) {
         let host = &mut self.machines[machine];
         host.boot += 1;
-        host.run = tempfile::tempdir().unwrap();
+        host.run = run_directory();
         host.init = ScriptedInit::new(host.run.path().join("units"));
         host.boots();
         host.start(&self.keys);
@@ -326,6 +333,12 @@ impl World {
     /// Whether the machine may lead, and whether it does.
     pub(crate) fn candidacy(&self, machine: usize) -> &Candidacy {
         &self.machines[machine].daemon.as_ref().unwrap().candidacy
+    }
+
+    /// Whether the machine's fleetd leads at the moment.
+    pub(crate) fn leads(&self, machine: usize) -> bool {
+        let daemon = self.machines[machine].daemon.as_ref();
+        daemon.is_some_and(|daemon| daemon.candidacy.term().is_some())
     }
 
     /// `systemctl stop fleet`; whether the leave was accepted.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::super::{
-    Batch, CALL_TIMEOUT, Commit, Lease, LeaseId, Registry, RegistryError, Remaining, Revision, Select,
+    Batch, CALL_TIMEOUT, Commit, Lease, LeaseId, Op, Registry, RegistryError, Remaining, Revision, Select,
     Snapshot, Txn, WATCH_BUFFER, Watch,
 };
 use super::link::{Direction, Link, Way, Weather};
@@ -106,6 +106,14 @@ impl MemoryClient {
     }
 }
 
+/// Bytes of the value that a change sets.
+fn size(op: &Op) -> usize {
+    match op {
+        Op::Put { value, .. } => value.len(),
+        Op::Delete { .. } => 0,
+    }
+}
+
 fn unavailable(Lost(why): Lost) -> RegistryError {
     RegistryError::Unavailable(why)
 }
@@ -114,16 +122,19 @@ fn unavailable(Lost(why): Lost) -> RegistryError {
 impl Registry for MemoryClient {
     async fn read(&self, what: &[Select]) -> Result<Snapshot, RegistryError> {
         self.link.count(|c| c.reads += 1);
-        self.call(CALL_TIMEOUT, |store| store.read(what))
-            .await
-            .map_err(unavailable)?
+        let read = self.call(CALL_TIMEOUT, |store| store.read(what)).await;
+        let snapshot = read.map_err(unavailable)??;
+        self.link.count(|c| c.keys += snapshot.kvs.len() as u64);
+        Ok(snapshot)
     }
 
     async fn commit(&self, txn: Txn) -> Result<Commit, RegistryError> {
         let changes = txn.ops.len() as u64;
+        let bytes: usize = txn.ops.iter().map(size).sum();
         self.link.count(|c| {
             c.commits += 1;
             c.changes += changes;
+            c.bytes += bytes as u64;
         });
         if self.link.weather().way == Way::Cut {
             return Err(RegistryError::Unavailable("connection refused".to_owned()));
@@ -227,7 +238,9 @@ async fn forward(
             link.cross(sent, Direction::Back)
                 .await
                 .map_err(RegistryError::Unavailable)?;
-            if out.send(Ok(news?)).await.is_err() {
+            let batch = news?;
+            link.count(|c| c.told += batch.changes.len() as u64);
+            if out.send(Ok(batch)).await.is_err() {
                 return Ok(());
             }
         }

@@ -42,12 +42,18 @@ pub struct MemoryRegistry {
 pub struct Counters {
     /// Reads, of however many selections.
     pub reads: u64,
+    /// Keys that those reads told of.
+    pub keys: u64,
     /// Transactions, applied or not.
     pub commits: u64,
     /// Changes within those transactions.
     pub changes: u64,
+    /// Bytes of the values within those changes.
+    pub bytes: u64,
     /// Watches opened.
     pub watches: u64,
+    /// Changes that watches told of.
+    pub told: u64,
     /// Leases asked for.
     pub grants: u64,
     /// Renewals of leases.
@@ -77,9 +83,12 @@ impl Counters {
     fn combine(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
         Self {
             reads: f(self.reads, other.reads),
+            keys: f(self.keys, other.keys),
             commits: f(self.commits, other.commits),
             changes: f(self.changes, other.changes),
+            bytes: f(self.bytes, other.bytes),
             watches: f(self.watches, other.watches),
+            told: f(self.told, other.told),
             grants: f(self.grants, other.grants),
             renewals: f(self.renewals, other.renewals),
             others: f(self.others, other.others),
