@@ -6,7 +6,7 @@ use units::{DesiredState, UnitFile, UnitName};
 use crate::api::{Api, ApiError};
 
 /// How many requests are under way at once. Each is a write in etcd, which groups those that come together.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 64;
 
 /// A change of one unit.
 #[derive(Debug, Clone, PartialEq)]

@@ -136,8 +136,12 @@ impl Row {
             p99,
             max,
         } = self.spread;
-        let [min, median, p99, max] =
-            [min, median, p99, max].map(|value| Shown(self.unit, value).to_string());
+        let shown = |value| Shown(self.unit, value).to_string();
+        let [min, median, p99, max] = match n {
+            // One value is no spread.
+            1 => [String::new(), shown(median), String::new(), String::new()],
+            _ => [min, median, p99, max].map(shown),
+        };
         [
             self.what.clone(),
             n.to_string(),

@@ -19,8 +19,8 @@ use crate::wait::{seen, wait_until};
 /// To systemd's own time for the same (design §7).
 const ALLOWED: f64 = 1.5;
 
-/// Instances that nobody counts, before those that are.
-const WARM_UP: usize = 3;
+/// Instances that nobody counts, before those that are: one for each machine at least.
+const WARM_UP: usize = 5;
 
 pub(super) fn run(fleet: &Fleet, size: &Size, table: &mut Table, printer: &Printer) -> Result<()> {
     for &machines in &size.machines {
