@@ -19,6 +19,7 @@ pub mod etcd;
 pub mod keys;
 pub mod memory;
 pub mod mirror;
+pub(crate) mod together;
 pub mod trust;
 
 pub use backoff::Backoff;
