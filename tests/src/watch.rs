@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +26,13 @@ pub struct Put {
     pub value: String,
 }
 
+/// A key below the prefix that is written until the watch shows it: etcdctl does not say when it has begun. For fleet it
+/// is no name of anything.
+const PROBE: &str = "lab-watch";
+
+/// How long that may take.
+const BEGINS: Duration = Duration::from_secs(10);
+
 /// A watch of a prefix.
 #[derive(Debug)]
 pub struct Watch {
@@ -33,10 +42,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch a prefix on a machine; at most for five minutes.
+    /// Watches a prefix, which ends with a slash, on a machine from now on; at most for five minutes.
     ///
     /// # Errors
-    /// If etcdctl cannot be run there.
+    /// If etcdctl cannot be run there, or shows nothing.
     pub fn begin(cluster: &Cluster, machine: usize, prefix: &str) -> Result<Self> {
         let mut child = cluster
             .machine(machine)?
@@ -47,13 +56,22 @@ impl Watch {
             .spawn()
             .context("cannot run etcdctl")?;
         let stdout = child.stdout.take().context("no stdout")?;
-        let prefix = prefix.to_owned();
-        let reader = std::thread::spawn(move || read(BufReader::new(stdout), &prefix));
-        Ok(Self {
-            machine,
-            reader,
-            child,
-        })
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let (probe, begun) = (format!("{prefix}{PROBE}"), has_begun.clone());
+        let watch = {
+            let (prefix, probe) = (prefix.to_owned(), probe.clone());
+            Self {
+                machine,
+                reader: std::thread::spawn(move || read(BufReader::new(stdout), &prefix, &probe, &begun)),
+                child,
+            }
+        };
+        wait_until("the watch to begin", BEGINS, || {
+            cluster.etcdctl(machine, &["put", &probe, ""])?.ok()?;
+            seen(has_begun.load(Ordering::Acquire), || "nothing".to_owned())
+        })?;
+        cluster.etcdctl(machine, &["del", &probe])?.ok()?;
+        Ok(watch)
     }
 
     /// Ends it; all that was put since it began, in order.
@@ -73,12 +91,14 @@ impl Watch {
 }
 
 /// Reads lines: the kind of change, the key, the value; a value may have several.
-fn read(lines: impl BufRead, prefix: &str) -> Vec<Put> {
+fn read(lines: impl BufRead, prefix: &str, probe: &str, has_begun: &AtomicBool) -> Vec<Put> {
     let mut puts: Vec<Put> = Vec::new();
     let mut before = [const { String::new() }; 2];
     for line in lines.lines().map_while(Result::ok) {
         let [kind, key] = &before;
-        if kind == "PUT" && key.starts_with(prefix) {
+        if kind == "PUT" && key == probe {
+            has_begun.store(true, Ordering::Release);
+        } else if kind == "PUT" && key.starts_with(prefix) {
             puts.push(Put {
                 seen: Instant::now(),
                 at: SystemTime::now(),
@@ -98,8 +118,10 @@ mod tests {
 
     #[test]
     fn a_value_of_several_lines_is_one_put() {
-        let told = "PUT\n/f/content/1\n[Service]\nExecStart=/bin/true\n\nDELETE\n/f/schedule/a\n\nPUT\n/f/schedule/b\n{}\n";
-        let puts = read(told.as_bytes(), "/f/");
+        let told = "PUT\n/f/lab\n\nPUT\n/f/content/1\n[Service]\nExecStart=/bin/true\n\nDELETE\n/f/schedule/a\n\nPUT\n/f/schedule/b\n{}\n";
+        let has_begun = AtomicBool::new(false);
+        let puts = read(told.as_bytes(), "/f/", "/f/lab", &has_begun);
+        assert!(has_begun.into_inner());
         let puts: Vec<_> = puts.iter().map(|p| (p.key.as_str(), p.value.as_str())).collect();
         assert_eq!(puts, [("/f/content/1", "[Service]"), ("/f/schedule/b", "{}")]);
     }

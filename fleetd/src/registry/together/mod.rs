@@ -97,7 +97,11 @@ impl Kind for Reads {
     }
 
     async fn send(&self, asked: Vec<Self::Question>) -> Vec<Self::Answer> {
-        match self.0.read(&asked.concat()).await {
+        // Many may ask for one content.
+        let mut keys = asked.concat();
+        keys.sort_unstable();
+        keys.dedup();
+        match self.0.read(&keys).await {
             Err(error) if is_of_one(&error) => join_all(asked.iter().map(|what| self.0.read(what))).await,
             Err(error) => vec![Err(error); asked.len()],
             Ok(all) => asked.iter().map(|what| Ok(part(&all, what))).collect(),

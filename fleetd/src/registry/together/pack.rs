@@ -14,7 +14,9 @@ pub(super) fn fitting<'t>(txns: impl Iterator<Item = &'t Txn>) -> usize {
 /// The transaction made of those.
 pub(super) fn whole(txns: &[Txn]) -> Txn {
     let mut pack = Pack::default();
-    txns.iter().for_each(|txn| drop(pack.add(txn)));
+    for txn in txns {
+        pack.add(txn);
+    }
     pack.txn
 }
 
