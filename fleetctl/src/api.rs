@@ -69,6 +69,11 @@ impl Api {
         self
     }
 
+    /// Whether it is reached through another host.
+    pub fn is_tunnelled(&self) -> bool {
+        self.client.tunnel.is_some()
+    }
+
     /// A unit with its content.
     pub async fn unit(&self, name: &UnitName) -> Result<Option<Unit>, ApiError> {
         self.find(&format!("/fleet/v1/units/{}", Escaped(name))).await

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
+use crate::bench::Size;
 use crate::cluster::{Base, Cluster, Etcd, Options};
 use crate::fleet::Fleet;
 use crate::machine::Machine;
@@ -36,10 +37,16 @@ enum Verb {
         #[arg(long, conflicts_with_all = ["no_fleet", "zones"])]
         plain: bool,
     },
-    /// Measure how long a user waits, on clusters of its own
+    /// Measure how long a user waits and what fleet takes, on clusters of its own, against what is allowed
     Bench {
         /// What to measure; everything if nothing is named
         what: Vec<bench::What>,
+        /// Only to see whether it works: few of everything
+        #[arg(long)]
+        quick: bool,
+        /// A table for people, or for programs
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Put promises to the test with faults, on clusters of their own, and print what was measured
     Prove(ProveArgs),
@@ -197,9 +204,15 @@ impl Verb {
             Self::Demo(shape) => demo::run(shape.options(), printer)?,
             Self::Up { shape, plain: false } => up(shape.options(), printer)?,
             Self::Up { shape, plain: true } => up(Options::package(shape.machines), printer)?,
-            Self::Bench { what } => {
+            Self::Bench { what, quick, output } => {
                 host::prepare(printer)?;
-                bench::run(&what, printer)?;
+                let size = if quick { Size::quick() } else { Size::full() };
+                return Ok(verdict(bench::run(
+                    &what,
+                    &size,
+                    output == Output::Json,
+                    printer,
+                )?));
             }
             Self::Prove(args) if args.list => printer.result(&prove::list()),
             Self::Prove(args) => {

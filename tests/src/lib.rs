@@ -16,10 +16,12 @@
 //! * [`machine`]: one machine, its life and its faults;
 //! * [`cluster`]: n machines, etcd over them, where they are remembered;
 //! * [`etcd`]: what the cluster's store says about itself;
+//! * [`watch`]: when what was written to it;
 //! * [`http`]: asking a service in a machine from the host;
 //! * [`fleet`], [`package`]: building fleet, and handing it to a cluster;
 //! * [`forming`]: making a cluster of bare machines with fleet's own commands;
 //! * [`clean`]: taking away whatever a crashed run left;
+//! * [`bench`]: how long a user waits, and what fleet takes;
 //! * [`prove`]: faults on clusters, and whether what ran kept running, in figures;
 //! * [`cli`], [`demo`], [`show`]: `cargo lab`.
 //!
@@ -51,3 +53,4 @@ pub mod process;
 pub mod prove;
 pub mod show;
 pub mod wait;
+pub mod watch;

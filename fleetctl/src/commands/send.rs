@@ -5,8 +5,18 @@ use units::{DesiredState, UnitFile, UnitName};
 
 use crate::api::{Api, ApiError};
 
-/// How many requests are under way at once. Each is a write in etcd, which groups those that come together.
-const AT_ONCE: usize = 8;
+/// How many requests are under way at once: fleetd makes one write of those that come together.
+const AT_ONCE: usize = 64;
+
+/// The same through ssh, where each is a session, of which sshd takes ten (`MaxSessions`).
+const AT_ONCE_THROUGH_SSH: usize = 8;
+
+fn at_once(api: &Api) -> usize {
+    match api.is_tunnelled() {
+        true => AT_ONCE_THROUGH_SSH,
+        false => AT_ONCE,
+    }
+}
 
 /// A change of one unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +60,7 @@ pub(super) async fn send_all<'c>(
     changes: impl IntoIterator<Item = (&'c UnitName, &'c Change)>,
 ) -> Result<Vec<Sent>, Refused> {
     let answers = changes.into_iter().map(|(unit, change)| send(api, unit, change));
-    stream::iter(answers).buffered(AT_ONCE).try_collect().await
+    stream::iter(answers).buffered(at_once(api)).try_collect().await
 }
 
 /// Sends changes, also those behind one that was refused; gives what became of each, in their order.
@@ -59,7 +69,7 @@ pub(super) async fn send_each<'c>(
     changes: impl IntoIterator<Item = (&'c UnitName, &'c Change)>,
 ) -> Vec<Result<Sent, Refused>> {
     let answers = changes.into_iter().map(|(unit, change)| send(api, unit, change));
-    stream::iter(answers).buffered(AT_ONCE).collect().await
+    stream::iter(answers).buffered(at_once(api)).collect().await
 }
 
 async fn send(api: &Api, unit: &UnitName, change: &Change) -> Result<Sent, Refused> {

@@ -33,6 +33,7 @@ use crate::init::{self, Owner, SharedInit, Status};
 use crate::recovery::{self, Adopted, Heard};
 use crate::registry::keys::Keys;
 use crate::registry::mirror::{Mirror, Update};
+use crate::registry::together::Together;
 use crate::registry::trust::{Known, Trust};
 use crate::registry::{
     Backoff, Commit, MAX_OPS, Precondition, RegistryError, Select, SharedRegistry, Txn, encode,
@@ -246,7 +247,8 @@ impl<'a> Loop<'a> {
         let mut tasks = JoinSet::new();
         tasks.spawn(reloading);
         let bench = Bench {
-            registry: agent.registry.clone(),
+            // Workers of many new units fetch at once, and often the same.
+            registry: Arc::new(Together::new(agent.registry.clone())),
             keys: agent.keys.clone(),
             init: agent.init.clone(),
             local: agent.local.clone(),

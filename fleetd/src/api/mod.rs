@@ -37,6 +37,7 @@ use units::wire::v1::ErrorBody;
 use crate::agent::Standing;
 use crate::metrics::Metrics;
 use crate::registry::keys::Keys;
+use crate::registry::together::Together;
 use crate::registry::trust::Trust;
 use crate::registry::{Revision, SharedRegistry};
 use crate::watchdog::Health;
@@ -90,7 +91,7 @@ impl Api {
     pub fn new(registry: SharedRegistry, keys: Keys, trust: Arc<Trust>) -> Self {
         let pages = Arc::default();
         Self {
-            registry,
+            registry: Arc::new(Together::new(registry)),
             keys,
             trust,
             page_size: Arc::new(AtomicU16::new(100)),

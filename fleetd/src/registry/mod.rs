@@ -19,6 +19,7 @@ pub mod etcd;
 pub mod keys;
 pub mod memory;
 pub mod mirror;
+pub(crate) mod together;
 pub mod trust;
 
 pub use backoff::Backoff;
@@ -61,7 +62,7 @@ impl fmt::Display for LeaseId {
 pub type SharedRegistry = Arc<dyn Registry>;
 
 /// What to read or to watch.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Select {
     /// One key.
     Key(String),

@@ -3,10 +3,7 @@
 //! New units are asked for all the time (only to be loaded, so that no process is started), and a watch in etcd writes
 //! down when each gets its place. The longest time without a placement around the fault is the figure.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,6 +13,7 @@ use super::Settings;
 use super::report::{Report, span};
 use crate::cluster::Cluster;
 use crate::printer::Printer;
+use crate::watch::Watch;
 
 /// Placements are looked at for so long before the fault: what is usual.
 const BEFORE: Duration = Duration::from_secs(2);
@@ -24,11 +22,16 @@ const LOADED: [[&str; 3]; 1] = [["Service", "ExecStart", "/bin/true"]];
 
 /// What befalls the leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub enum End {
+    /// By `systemctl restart fleet`.
     Restarted,
+    /// By `systemctl stop fleet`.
     Stopped,
+    /// Its process is killed and stays away.
     Killed,
+    /// Its machine loses its power, and does not hold etcd's leader.
     PowerCut,
+    /// Its machine loses its power, and holds etcd's leader.
     PowerCutWithEtcd,
 }
 
@@ -41,7 +44,8 @@ impl End {
         Self::PowerCutWithEtcd,
     ];
 
-    fn words(self) -> &'static str {
+    /// As it is told.
+    pub fn words(self) -> &'static str {
         match self {
             Self::Restarted => "systemctl restart fleet",
             Self::Stopped => "systemctl stop fleet",
@@ -56,7 +60,7 @@ impl End {
     }
 
     /// What design §7 allows.
-    fn allowed(self) -> Duration {
+    pub fn allowed(self) -> Duration {
         match self {
             Self::Restarted | Self::Stopped => Duration::from_millis(100),
             Self::Killed | Self::PowerCut => Duration::from_secs(6),
@@ -73,28 +77,12 @@ impl End {
 /// Loses one leader after the other.
 pub fn lost(cluster: &Cluster, settings: &Settings, printer: &Printer) -> Result<Report> {
     let mut report = Report::default();
-    let count = cluster.machines().len();
     let ends = match settings.every_kind {
         true => End::ALL.as_slice(),
         false => &[End::Restarted, End::Killed],
     };
     for (run, end) in ends.iter().enumerate() {
-        cluster.wait_for_machines(1, count)?;
-        let leader = cluster.wait_leader(1)?;
-        let asker = (1..=count)
-            .find(|number| *number != leader)
-            .context("one machine only")?;
-        let seat = if *end == End::PowerCutWithEtcd {
-            leader
-        } else {
-            asker
-        };
-        cluster.move_etcd_leader(seat)?;
-        let gap = printer.step(format!("the leader, machine {leader}: {}", end.words()), |_| {
-            let gap = gap(cluster, asker, run, *end, || strike(cluster, leader, *end))?;
-            mend(cluster, leader, *end)?;
-            Ok(gap)
-        })?;
+        let gap = lose(cluster, run, *end, printer)?;
         report.within(
             format!("longest time without a placement: {}", end.words()),
             gap.around,
@@ -106,6 +94,30 @@ pub fn lost(cluster: &Cluster, settings: &Settings, printer: &Printer) -> Result
         );
     }
     Ok(report)
+}
+
+/// Loses the leader once, as the run of this number, and has it back in the end.
+///
+/// # Errors
+/// If the cluster is not whole, or nothing was placed before the fault.
+pub fn lose(cluster: &Cluster, run: usize, end: End, printer: &Printer) -> Result<Gap> {
+    let count = cluster.machines().len();
+    cluster.wait_for_machines(1, count)?;
+    let leader = cluster.wait_leader(1)?;
+    let asker = (1..=count)
+        .find(|number| *number != leader)
+        .context("one machine only")?;
+    let seat = if end == End::PowerCutWithEtcd {
+        leader
+    } else {
+        asker
+    };
+    cluster.move_etcd_leader(seat)?;
+    printer.step(format!("the leader, machine {leader}: {}", end.words()), |_| {
+        let gap = gap(cluster, asker, run, end, || strike(cluster, leader, end))?;
+        mend(cluster, leader, end)?;
+        Ok(gap)
+    })
 }
 
 fn strike(cluster: &Cluster, leader: usize, end: End) -> Result<()> {
@@ -128,9 +140,13 @@ fn mend(cluster: &Cluster, leader: usize, end: End) -> Result<()> {
     }
 }
 
-struct Gap {
-    before: Duration,
-    around: Duration,
+/// What the loss of a leader came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Gap {
+    /// The longest time without a placement while all was well.
+    pub before: Duration,
+    /// The longest time without a placement around the fault.
+    pub around: Duration,
     asked: usize,
     placed: usize,
 }
@@ -143,7 +159,7 @@ fn gap(
     end: End,
     strike: impl FnOnce() -> Result<()>,
 ) -> Result<Gap> {
-    let placements = Placements::watch(cluster, asker)?;
+    let placements = Watch::begin(cluster, asker, "/_coreos.com/fleet/schedule/")?;
     let done = AtomicBool::new(false);
     let unit = |number: usize| format!("gap{run}-{number}.service");
     let (begun, struck, ended, asked) = std::thread::scope(|scope| {
@@ -173,7 +189,8 @@ fn gap(
         let asked = asking.join().map_err(|_| anyhow::anyhow!("the asker panicked"))?;
         result.map(|()| (begun, struck, ended, asked))
     })?;
-    let times = placements.stop(cluster, asker)?;
+    let placed = placements.end(cluster)?;
+    let times: Vec<Instant> = placed.iter().map(|put| put.seen).collect();
     ensure!(
         times.first().is_some_and(|first| *first < struck),
         "nothing was placed before the fault"
@@ -204,49 +221,6 @@ fn longest(times: &[Instant], from: Instant, to: Instant) -> Duration {
         last = *time;
     }
     longest
-}
-
-/// When units got their places, as a watch on one machine sees it.
-struct Placements {
-    times: Arc<Mutex<Vec<Instant>>>,
-    reader: std::thread::JoinHandle<()>,
-    child: std::process::Child,
-}
-
-impl Placements {
-    fn watch(cluster: &Cluster, number: usize) -> Result<Self> {
-        let prefix = "/_coreos.com/fleet/schedule/";
-        let mut child = cluster
-            .machine(number)?
-            .command(&["timeout", "300", "etcdctl", "watch", "--prefix", prefix])?
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot run etcdctl")?;
-        let stdout = child.stdout.take().context("no stdout")?;
-        let times = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&times);
-        let reader = std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if line == "PUT" {
-                    seen.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(Instant::now());
-                }
-            }
-        });
-        Ok(Self { times, reader, child })
-    }
-
-    fn stop(mut self, cluster: &Cluster, number: usize) -> Result<Vec<Instant>> {
-        cluster.run(number, &["pkill", "--exact", "etcdctl"])?;
-        self.child.wait().context("etcdctl does not end")?;
-        let _ = self.reader.join();
-        Ok(std::mem::take(
-            &mut *self.times.lock().unwrap_or_else(PoisonError::into_inner),
-        ))
-    }
 }
 
 #[cfg(test)]

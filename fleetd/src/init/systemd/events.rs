@@ -174,6 +174,15 @@ impl Tracker {
             .is_none_or(|sent| sent.load != load || sent.active != active || sent.sub != sub)
     }
 
+    /// What was last said of a unit, if a listing says the same. Signals tell the rest as they tell this.
+    ///
+    /// Not where its file may be another one by now: PID 1 read all files again, or let go of it.
+    pub(super) fn known(&self, unit: &str, load: &str, active: &str, sub: &str) -> Option<Status> {
+        let watched = self.watched.get(unit)?;
+        let is_so = watched.fragment.is_some() && !self.differs(unit, load, active, sub);
+        watched.sent.clone().filter(|_| is_so)
+    }
+
     /// Whether the last word on a unit was that it is up or failed; PID 1 does not let go of such a one.
     pub(super) fn was_held(&self, unit: &str) -> bool {
         let sent = self.watched.get(unit).and_then(|watched| watched.sent.as_ref());
@@ -434,6 +443,27 @@ mod tests {
             tracker.answered("a.service", heard, Status::default()),
             Outcome::Nothing
         );
+    }
+
+    #[test]
+    fn what_a_listing_confirms_is_known_until_its_file_may_be_another() {
+        let mut tracker = tracker();
+        let known = |tracker: &Tracker, active, sub| tracker.known("a.service", "loaded", active, sub);
+        assert_eq!(known(&tracker, "active", "running"), None);
+        let told = tell(
+            &mut tracker,
+            &service("success", 7),
+            &unit("active", "running", 0, 5),
+        );
+        assert_eq!(known(&tracker, "active", "running"), told);
+        assert_eq!(known(&tracker, "inactive", "dead"), None);
+        tracker.reloaded();
+        assert_eq!(known(&tracker, "active", "running"), None);
+        let locate = |unit: &str| Some(PathBuf::from("/run/systemd/system").join(unit));
+        tracker.changed("a.service", UNIT, &unit("active", "running", 0, 5), locate);
+        assert!(known(&tracker, "active", "running").is_some());
+        tracker.let_go("a.service");
+        assert_eq!(known(&tracker, "active", "running"), None);
     }
 
     #[test]

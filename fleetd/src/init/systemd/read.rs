@@ -167,6 +167,10 @@ impl Shared {
         if load == "not-found" && active == "inactive" {
             return Ok(Status::default());
         }
+        // A unit that was just started has told everything already.
+        if let Some(known) = self.tracker().known(unit, load, active, sub) {
+            return Ok(known);
+        }
         let of_unit = ["StateChangeTimestamp", "InvocationID", "FragmentPath"];
         let (interface, properties) = of_type(unit).unwrap_or((UNIT, &[]));
         let wanted = properties
@@ -279,14 +283,15 @@ impl Shared {
             // Not in memory, or no name that systemd takes.
             Err(_) => return Ok(Owner::Nobody),
         };
-        let wanted =
-            ["LoadState", "ActiveState", "FragmentPath", "SourcePath"].map(|property| (UNIT, property));
-        let read = self
-            .read(session, name.as_str(), &path, wanted.into_iter())
-            .await?;
-        if read.words("LoadState") == "not-found" {
+        let read = async |properties: &[&'static str]| {
+            let wanted = properties.iter().map(|property| (UNIT, *property));
+            self.read(session, name.as_str(), &path, wanted).await
+        };
+        // Alone: PID 1 holds nearly every new name like that for a moment, since it was observed.
+        if read(&["LoadState"]).await?.words("LoadState") == "not-found" {
             return Ok(Owner::Nobody);
         }
+        let read = read(&["ActiveState", "FragmentPath", "SourcePath"]).await?;
         let fragment = PathBuf::from(read.words("FragmentPath"));
         // systemd loads a slice from nothing at all as soon as somebody asks about the name. One that is up holds what
         // the host runs in it.
