@@ -1,0 +1,164 @@
+//! All units are wanted at one moment: how many the leader places in a second, and when they all run.
+//!
+//! They are written while `recovering` stands, during which no engine decides anything; when it goes, the leader has them
+//! all before it. So writing them is not measured with placing them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use fleetd::registry::{Commit, MAX_OPS, Txn, encode};
+use tokio::time::{Instant, sleep};
+use units::{DesiredState, UnitRecord};
+
+use crate::machine::Kind;
+use crate::report::Figure;
+use crate::run::Cluster;
+
+const PHASE: &str = "submit";
+
+pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
+    let all = cluster.options.units;
+    let hold = cluster.keys.recovering();
+    cluster.registry.commit(Txn::new().put(hold.clone(), "")).await?;
+    let began = Instant::now();
+    write(cluster).await?;
+    let written = began.elapsed();
+    cluster.submitted = all;
+    cluster.witness.rest(Duration::from_secs(1)).await;
+
+    let (before, work) = (cluster.scheduled(), cluster.work().await);
+    let began = Instant::now();
+    cluster.registry.commit(Txn::new().delete(hold)).await?;
+    let (first, last) = placed(cluster, before, began).await?;
+    let (witness, progress, patience) = (&cluster.witness, &cluster.progress, cluster.options.patience);
+    witness
+        .until("units to be placed", all, patience, progress, |t| t.placed.len())
+        .await?;
+    let work = cluster.work().await - work;
+    if cluster.options.agents == Kind::Active {
+        witness
+            .until("units to be active", all, patience, progress, |t| t.active.len())
+            .await?;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "units of one run")]
+    let n = all as f64;
+    let rate = |time: Duration| Figure::Rate(n / time.as_secs_f64().max(1e-9));
+    let report = &mut cluster.report;
+    report.add(
+        PHASE,
+        "units written, 128 changes each time, one after the other",
+        rate(written),
+        "",
+    );
+    report.add(
+        PHASE,
+        "all wanted at once, until the first is placed",
+        Figure::Seconds(first.as_secs_f64()),
+        "",
+    );
+    report.add(
+        PHASE,
+        "… until the last is placed and committed",
+        Figure::Seconds(last.as_secs_f64()),
+        "",
+    );
+    report.add(
+        PHASE,
+        "placed and committed, from the word go",
+        rate(last),
+        ">= 5000/s",
+    );
+    report.add(
+        PHASE,
+        "placed and committed, from the first to the last",
+        rate(last.saturating_sub(first)),
+        "",
+    );
+    report.add(PHASE, "… passes of the leader", Figure::Count(work.passes), "");
+    report.add(
+        PHASE,
+        "… time of planning in them",
+        Figure::Seconds(work.planning),
+        "",
+    );
+    report.add(PHASE, "… transactions", Figure::Count(work.commits), "");
+    report.add(
+        PHASE,
+        "… time of waiting for them",
+        Figure::Seconds(work.committing),
+        "",
+    );
+    if cluster.options.agents == Kind::Active {
+        let (active, after): (Vec<_>, Vec<_>) = {
+            let tally = cluster.witness.tally();
+            let both = tally
+                .active
+                .iter()
+                .filter_map(|(unit, (_, at))| Some((*at, tally.placed.get(unit)?.1)));
+            both.map(|(active, placed)| (active - began, active.saturating_duration_since(placed)))
+                .unzip()
+        };
+        let end = active.iter().max().copied().unwrap_or_default();
+        report.add(
+            PHASE,
+            "… until the last is active, by its machine's word",
+            Figure::Seconds(end.as_secs_f64()),
+            "",
+        );
+        report.add(PHASE, "active, from the word go", rate(end), "");
+        report.add(PHASE, "from placed to active, each", Figure::spread(after), "");
+    }
+    Ok(())
+}
+
+async fn write(cluster: &Cluster) -> Result<()> {
+    let (keys, all) = (&cluster.keys, cluster.options.units);
+    let mut contents = BTreeSet::new();
+    let mut txn = Txn::new();
+    for n in 0..all {
+        let unit = cluster.workload.unit(n)?;
+        let hash = unit.file.hash();
+        if contents.insert(hash) {
+            txn = txn.put(keys.content(&hash), unit.file.canonical());
+        }
+        let record = UnitRecord {
+            hash,
+            desired: DesiredState::Launched,
+            run: 0,
+        };
+        txn = txn.put(keys.unit(&unit.name), encode(&record));
+        if txn.ops.len() + 2 > MAX_OPS || n + 1 == all {
+            let committed = cluster.registry.commit(std::mem::take(&mut txn)).await?;
+            ensure!(matches!(committed, Commit::Applied(_)), "units were refused");
+            cluster.progress.at("units written", n + 1, all);
+        }
+    }
+    Ok(())
+}
+
+/// When the leader had been told that the first and that the last placement is written.
+async fn placed(cluster: &Cluster, before: u64, began: Instant) -> Result<(Duration, Duration)> {
+    let all = cluster.options.units as u64;
+    let mut first = None;
+    loop {
+        let done = cluster.scheduled() - before;
+        if done > 0 {
+            first.get_or_insert_with(|| began.elapsed());
+        }
+        if done >= all {
+            return Ok((first.unwrap_or_default(), began.elapsed()));
+        }
+        let patience = cluster.options.patience;
+        ensure!(
+            began.elapsed() < patience,
+            "{done} of {all} units were placed within {} s",
+            patience.as_secs()
+        );
+        cluster
+            .progress
+            .at("units placed", usize::try_from(done)?, usize::try_from(all)?);
+        sleep(Duration::from_millis(1)).await;
+    }
+}
