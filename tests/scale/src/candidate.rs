@@ -93,6 +93,11 @@ impl Candidate {
         self.metrics.engine.scheduled.get()
     }
 
+    /// Passes that it has made.
+    pub(crate) fn passes(&self) -> u64 {
+        self.metrics.engine.passes.get()
+    }
+
     /// Begins to stop, as on SIGTERM: a leader hands over.
     pub(crate) fn begin_to_stop(&self) {
         self.stop.cancel();

@@ -212,7 +212,7 @@ impl Report {
             let _ = writeln!(text, "| {phase} | {measure} | {figure} | {allowed} |");
         }
         text.push_str(
-            "\n| phase | time | CPU here | memory here | CPU of etcd | memory of etcd | transactions | changes | reads \
+            "\n| phase | time | CPU here | memory here | CPU of etcd | memory of etcd | transactions | changes | ranges \
              | renewals | events | mean fsync | keys | database |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         let mb = |bytes: f64| format!("{:.1} MB", bytes / 1e6);

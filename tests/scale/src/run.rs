@@ -12,7 +12,7 @@ use fleetd::registry::keys::Keys;
 use fleetd::registry::trust::{Trust, join_cluster};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::candidate::{Candidate, Work};
 use crate::machine::{self, Machine, Site, id_of};
@@ -25,6 +25,9 @@ use crate::workload::Workload;
 
 /// History that a store in memory keeps, in revisions: etcd compacts its own, by the hour.
 const KEPT: i64 = 10_000;
+
+/// A silence that is longer than any pass of a leader.
+const QUIET: Duration = Duration::from_secs(3);
 
 /// What is to be run.
 #[derive(Debug, Clone)]
@@ -182,6 +185,24 @@ impl Cluster {
     /// Units that have been given a place so far.
     pub(crate) fn scheduled(&self) -> u64 {
         self.candidates.iter().map(Candidate::scheduled).sum()
+    }
+
+    /// Waits until nothing is written and the leader makes no more passes: it may be at work long after the last word of
+    /// an agent. The time at which that was so.
+    pub(crate) async fn rest(&self) -> Instant {
+        let busy = || {
+            let passes: u64 = self.candidates.iter().map(Candidate::passes).sum();
+            (passes, self.witness.tally().revision)
+        };
+        let (mut before, mut since) = (busy(), Instant::now());
+        while since.elapsed() < QUIET {
+            sleep(Duration::from_millis(20)).await;
+            let now = busy();
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+        since
     }
 
     /// Makes one phase after the other. What came out is in the report, also when one fails.

@@ -77,18 +77,6 @@ impl Witness {
             sleep(PAUSE).await;
         }
     }
-
-    /// Waits until nothing has been written for `quiet`.
-    pub(crate) async fn rest(&self, quiet: Duration) {
-        let mut before = (self.tally().revision, Instant::now());
-        while before.1.elapsed() < quiet {
-            sleep(PAUSE * 10).await;
-            let revision = self.tally().revision;
-            if revision != before.0 {
-                before = (revision, Instant::now());
-            }
-        }
-    }
 }
 
 impl Drop for Witness {
@@ -122,6 +110,14 @@ async fn follow(registry: SharedRegistry, keys: Keys, tally: Arc<Mutex<Tally>>) 
 }
 
 impl Tally {
+    /// Units that are active where they belong.
+    pub(crate) fn at_home(&self) -> usize {
+        let is_home = |(unit, (on, _)): &(&UnitName, &(MachineId, Instant))| {
+            self.placed.get(*unit).is_some_and(|(home, _)| home == on)
+        };
+        self.active.iter().filter(is_home).count()
+    }
+
     fn apply(&mut self, keys: &Keys, batch: &Batch) {
         let now = Instant::now();
         for change in &batch.changes {

@@ -18,7 +18,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
         return Ok(());
     }
     for _ in 0..cluster.options.restarts {
-        cluster.witness.rest(Duration::from_secs(1)).await;
+        cluster.rest().await;
         let leader = cluster
             .candidates
             .iter()

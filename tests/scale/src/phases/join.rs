@@ -1,6 +1,7 @@
 //! All machines come at once.
 
 use anyhow::Result;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use crate::report::Figure;
@@ -9,11 +10,9 @@ use crate::run::Cluster;
 pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     let machines = cluster.options.machines;
     let began = Instant::now();
-    for n in 0..machines {
-        let registry = cluster.pool[n % cluster.pool.len()].clone();
-        let machine = cluster.site.boot(n, registry).await?;
-        cluster.machines.push(machine);
-    }
+    let (site, pool) = (&cluster.site, &cluster.pool);
+    let boots = stream::iter(0..machines).map(|n| site.boot(n, pool[n % pool.len()].clone()));
+    cluster.machines = boots.buffered(pool.len()).try_collect().await?;
     let (witness, patience) = (&cluster.witness, cluster.options.patience);
     witness
         .until(

@@ -30,6 +30,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
         on_lost.map(|(unit, _)| unit.clone()).collect()
     };
 
+    cluster.rest().await;
     let work = cluster.work().await;
     let began = Instant::now();
     lost.iter_mut().for_each(machine::Machine::kill);

@@ -45,7 +45,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
             .context("a process that only leads")?;
     }
     let took = began.elapsed();
-    cluster.witness.rest(Duration::from_secs(2)).await;
+    cluster.rest().await;
     let after = child.usage()?;
     #[expect(clippy::cast_precision_loss, reason = "memory of this host")]
     let bytes = |bytes: u64| Figure::Bytes(bytes as f64);

@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use fleetd::registry::{Commit, MAX_OPS, Txn, encode};
 use tokio::time::{Instant, sleep};
-use units::{DesiredState, UnitRecord};
+use units::{DesiredState, MachineId, UnitName, UnitRecord};
 
 use crate::machine::Kind;
 use crate::report::Figure;
 use crate::run::Cluster;
+use crate::witness::Tally;
 
 const PHASE: &str = "submit";
 
@@ -25,7 +26,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     write(cluster).await?;
     let written = began.elapsed();
     cluster.submitted = all;
-    cluster.witness.rest(Duration::from_secs(1)).await;
+    cluster.rest().await;
 
     let (before, work) = (cluster.scheduled(), cluster.work().await);
     let began = Instant::now();
@@ -35,82 +36,77 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     witness
         .until("units to be placed", all, patience, progress, |t| t.placed.len())
         .await?;
-    let work = cluster.work().await - work;
     if cluster.options.agents == Kind::Active {
         witness
-            .until("units to be active", all, patience, progress, |t| t.active.len())
+            .until("units to be active", all, patience, progress, Tally::at_home)
             .await?;
     }
+    let rest = cluster.rest().await.saturating_duration_since(began);
+    let work = cluster.work().await - work;
 
-    #[expect(clippy::cast_precision_loss, reason = "units of one run")]
-    let n = all as f64;
-    let rate = |time: Duration| Figure::Rate(n / time.as_secs_f64().max(1e-9));
     let report = &mut cluster.report;
-    report.add(
-        PHASE,
+    let mut add = |measure, figure| report.add(PHASE, measure, figure, "");
+    add(
         "units written, 128 changes each time, one after the other",
-        rate(written),
-        "",
+        rate(all, written),
     );
-    report.add(
-        PHASE,
-        "all wanted at once, until the first is placed",
-        Figure::Seconds(first.as_secs_f64()),
-        "",
+    add(
+        "all wanted at once, until the first is placed and committed",
+        seconds(first),
     );
-    report.add(
-        PHASE,
-        "… until the last is placed and committed",
-        Figure::Seconds(last.as_secs_f64()),
-        "",
+    add("… the last", seconds(last));
+    add(
+        "placed and committed, from the first to the last",
+        rate(all, last.saturating_sub(first)),
     );
     report.add(
         PHASE,
         "placed and committed, from the word go",
-        rate(last),
+        rate(all, last),
         ">= 5000/s",
     );
-    report.add(
-        PHASE,
-        "placed and committed, from the first to the last",
-        rate(last.saturating_sub(first)),
-        "",
-    );
-    report.add(PHASE, "… passes of the leader", Figure::Count(work.passes), "");
-    report.add(
-        PHASE,
-        "… time of planning in them",
-        Figure::Seconds(work.planning),
-        "",
-    );
-    report.add(PHASE, "… transactions", Figure::Count(work.commits), "");
-    report.add(
-        PHASE,
-        "… time of waiting for them",
-        Figure::Seconds(work.committing),
-        "",
-    );
     if cluster.options.agents == Kind::Active {
-        let (active, after): (Vec<_>, Vec<_>) = {
-            let tally = cluster.witness.tally();
-            let both = tally
-                .active
-                .iter()
-                .filter_map(|(unit, (_, at))| Some((*at, tally.placed.get(unit)?.1)));
-            both.map(|(active, placed)| (active - began, active.saturating_duration_since(placed)))
-                .unzip()
-        };
-        let end = active.iter().max().copied().unwrap_or_default();
-        report.add(
-            PHASE,
-            "… until the last is active, by its machine's word",
-            Figure::Seconds(end.as_secs_f64()),
-            "",
-        );
-        report.add(PHASE, "active, from the word go", rate(end), "");
-        report.add(PHASE, "from placed to active, each", Figure::spread(after), "");
+        active(cluster, began);
     }
+    let report = &mut cluster.report;
+    let mut add = |measure, figure| report.add(PHASE, measure, figure, "");
+    add("… until the leader has nothing more to do", seconds(rest));
+    add("its passes", Figure::Count(work.passes));
+    add("time of planning in them", Figure::Seconds(work.planning));
+    add("its transactions", Figure::Count(work.commits));
+    add("time of waiting for them", Figure::Seconds(work.committing));
     Ok(())
+}
+
+fn active(cluster: &mut Cluster, began: Instant) {
+    let (active, after): (Vec<_>, Vec<_>) = {
+        let tally = cluster.witness.tally();
+        let times =
+            |(unit, (_, at)): (&UnitName, &(MachineId, Instant))| Some((*at, tally.placed.get(unit)?.1));
+        let times = tally.active.iter().filter_map(times);
+        times
+            .map(|(active, placed)| (active - began, active.saturating_duration_since(placed)))
+            .unzip()
+    };
+    let end = active.iter().max().copied().unwrap_or_default();
+    let report = &mut cluster.report;
+    report.add(
+        PHASE,
+        "… until the last is active, by its machine's word",
+        seconds(end),
+        "",
+    );
+    report.add(PHASE, "active, from the word go", rate(active.len(), end), "");
+    report.add(PHASE, "from placed to active, each", Figure::spread(after), "");
+}
+
+fn seconds(time: Duration) -> Figure {
+    Figure::Seconds(time.as_secs_f64())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "units of one run")]
+fn rate(count: usize, time: Duration) -> Figure {
+    Figure::Rate(count as f64 / time.as_secs_f64().max(1e-9))
 }
 
 async fn write(cluster: &Cluster) -> Result<()> {
