@@ -45,6 +45,7 @@ struct Inner {
     refusals: BTreeMap<(Op, Option<String>), InitError>,
     own_job: OwnJob,
     reload_time: Duration,
+    start_time: Duration,
     reachable: bool,
 }
 
@@ -64,6 +65,7 @@ impl ScriptedInit {
             refusals: BTreeMap::new(),
             own_job: OwnJob::None,
             reload_time: Duration::ZERO,
+            start_time: Duration::ZERO,
             reachable: true,
         };
         Arc::new_cyclic(|me| Self {
@@ -103,6 +105,11 @@ impl ScriptedInit {
     /// How long a daemon-reload takes; none by default.
     pub fn set_reload_time(&self, time: Duration) {
         self.lock().reload_time = time;
+    }
+
+    /// How long systemd takes over a start before the unit does what it was told; no time by default.
+    pub fn set_start_time(&self, time: Duration) {
+        self.lock().start_time = time;
     }
 
     /// The job that systemd runs for fleetd itself; none by default.
@@ -352,7 +359,11 @@ impl Init for ScriptedInit {
     }
 
     async fn start(&self, name: &UnitName) -> Result<Job, InitError> {
-        let mut inner = self.called(Op::Start, Some(name.as_str()))?;
+        let time = self.called(Op::Start, Some(name.as_str()))?.start_time;
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
+        let mut inner = self.lock();
         let started = inner.model.start(name.as_str());
         inner.report();
         drop(inner);

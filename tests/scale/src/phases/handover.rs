@@ -1,0 +1,79 @@
+//! The leader is restarted while the cluster is full: how long until the next one has read everything and decides.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::time::{Instant, sleep};
+
+use crate::candidate::Candidate;
+use crate::report::Figure;
+use crate::run::Cluster;
+use crate::user;
+
+const PHASE: &str = "handover";
+
+pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
+    let (mut led, mut decided) = (Vec::new(), Vec::new());
+    if cluster.candidates.len() < 2 {
+        return Ok(());
+    }
+    for _ in 0..cluster.options.restarts {
+        cluster.rest().await;
+        let leader = cluster
+            .candidates
+            .iter()
+            .position(Candidate::leads)
+            .context("nobody leads")?;
+        let unit = cluster.workload.unit(cluster.submitted)?;
+        cluster.submitted += 1;
+        let old = cluster.candidates.remove(leader);
+        let began = Instant::now();
+        old.begin_to_stop();
+        user::put(&cluster.api, &unit).await?;
+        led.push(leads(cluster, began).await?);
+        let (witness, patience) = (&cluster.witness, cluster.options.patience);
+        let placed = |t: &crate::witness::Tally| usize::from(t.placed.contains_key(&unit.name));
+        witness
+            .until(
+                "the next leader to decide",
+                1,
+                patience,
+                &cluster.progress,
+                placed,
+            )
+            .await?;
+        let at = witness.tally().placed.get(&unit.name).map(|(_, at)| *at);
+        decided.push(
+            at.context("its place is gone again")?
+                .saturating_duration_since(began),
+        );
+        old.stop().await;
+        // One more on the machine of before.
+        let again = cluster.candidate(leader).await?;
+        cluster.candidates.insert(leader, again);
+    }
+    let report = &mut cluster.report;
+    report.add(
+        PHASE,
+        "leader told to stop, until the next one leads",
+        Figure::spread(led),
+        "100 ms",
+    );
+    report.add(
+        PHASE,
+        "… until that one has placed a unit",
+        Figure::spread(decided),
+        "",
+    );
+    Ok(())
+}
+
+async fn leads(cluster: &Cluster, began: Instant) -> Result<Duration> {
+    while !cluster.candidates.iter().any(Candidate::leads) {
+        if began.elapsed() > cluster.options.patience {
+            bail!("nobody leads after {} s", cluster.options.patience.as_secs());
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(began.elapsed())
+}
