@@ -141,7 +141,9 @@ impl Bed {
             let key = op.key().to_owned();
             let had = self.store.remove(&key);
             let created = had.as_ref().map_or(revision, |kv| kv.create_revision);
-            self.before.entry(key.clone()).or_insert(had.map(|kv| kv.value));
+            self.before
+                .entry(key.clone())
+                .or_insert_with(|| had.map(|kv| kv.value));
             match op {
                 Op::Put { key, value, lease } => {
                     let kv = KeyValue {

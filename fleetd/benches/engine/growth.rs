@@ -170,7 +170,7 @@ fn report(way: Way, case: Case, sizes: &[usize], series: &[Series]) -> Result<()
             of_case
                 .iter()
                 .find(|p| p.machines == *size)
-                .map_or("–".to_owned(), |p| p.words())
+                .map_or_else(|| "–".to_owned(), |p| p.words())
         };
         let cells: Vec<String> = sizes.iter().map(cell).collect();
         writeln!(out, "| {flavour} | {} |", cells.join(" | "))?;

@@ -54,7 +54,7 @@ fn main() {
 }
 
 fn sizes() -> Vec<usize> {
-    let asked = std::env::var("FLEET_BENCH_MACHINES").unwrap_or("10,100,1000".to_owned());
+    let asked = std::env::var("FLEET_BENCH_MACHINES").unwrap_or_else(|_| "10,100,1000".to_owned());
     asked
         .split(',')
         .map(|size| size.trim().parse().unwrap())

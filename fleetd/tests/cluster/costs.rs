@@ -6,6 +6,7 @@ mod ledger;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use units::UnitFile;
 
 use self::ledger::{Cost, Ledger};
@@ -115,9 +116,11 @@ impl Bench {
     }
 
     async fn put_all(&self, units: &[String], body: &str) {
-        for unit in units {
+        let put = async |unit: &String| {
             let path = format!("/fleet/v1/units/{unit}");
-            let (status, said) = self.world.ask(HEIR, "PUT", &path, body).await;
+            self.world.ask(HEIR, "PUT", &path, body).await
+        };
+        for (status, said) in join_all(units.iter().map(put)).await {
             assert_eq!(status, 201, "{said}");
         }
         self.world.settle().await;

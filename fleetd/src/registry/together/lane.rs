@@ -23,6 +23,12 @@ pub(super) trait Kind: Send + Sync + 'static {
     async fn send(&self, asked: Vec<Self::Question>) -> Vec<Self::Answer>;
 }
 
+/// Questions that go as one, and who waits for each answer.
+type Asked<K> = (
+    Vec<<K as Kind>::Question>,
+    Vec<oneshot::Sender<<K as Kind>::Answer>>,
+);
+
 pub(super) struct Lane<K: Kind> {
     kind: K,
     queue: Mutex<Queue<K>>,
@@ -74,7 +80,7 @@ impl<K: Kind> Lane<K> {
         }
     }
 
-    fn next(&self) -> Option<(Vec<K::Question>, Vec<oneshot::Sender<K::Answer>>)> {
+    fn next(&self) -> Option<Asked<K>> {
         let mut queue = self.queue();
         queue.waiting.retain(|(_, to)| !to.is_closed());
         if queue.waiting.is_empty() {
