@@ -1,6 +1,5 @@
 //! Whole-cluster behaviour, in virtual time: what a user would see of agents and engine together.
 
-mod costs;
 mod guarded;
 mod lost;
 mod metadata;
@@ -8,6 +7,11 @@ mod metrics;
 mod recovery;
 mod reload;
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "the stage of a test: what is not as expected ends it"
+)]
+mod costs;
 #[expect(
     clippy::unwrap_used,
     reason = "the stage of a test: what is not as expected ends it"
