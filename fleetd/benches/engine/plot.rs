@@ -46,27 +46,30 @@ pub(crate) struct Line {
 /// A file that cannot be written, or nothing to draw.
 pub(crate) fn draw(path: &Path, title: &str, axis: &str, lines: Vec<Line>) -> Result<()> {
     let all = || lines.iter().flat_map(|line| &line.points);
-    let least = |of: fn(&(f64, f64)) -> f64| all().map(of).min_by(f64::total_cmp);
-    let most = |of: fn(&(f64, f64)) -> f64| all().map(of).max_by(f64::total_cmp);
-    let span = |of| Some(least(of)? / 1.2..most(of)? * 1.2);
-    let (machines, seconds) = span(|p| p.0)
-        .zip(span(|p| p.1))
-        .ok_or_else(|| anyhow!("nothing was measured"))?;
-    let (machines, seconds) = (machines.log_scale(), seconds.log_scale());
+    let span = |of: fn(&(f64, f64)) -> f64| {
+        let least = all().map(of).min_by(f64::total_cmp)?;
+        Some((least, all().map(of).max_by(f64::total_cmp)?))
+    };
+    let nothing = || anyhow!("nothing was measured");
+    let (fewest, most) = span(|point| point.0).ok_or_else(nothing)?;
+    let (least, longest) = span(|point| point.1).ok_or_else(nothing)?;
+    // Whole powers of ten: a small difference shall not look like a large one.
+    let power = |exponent: f64| 10f64.powf(exponent);
+    let seconds = power(least.log10().floor())..power(longest.log10().ceil());
 
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     let ink = |size: u32| ("sans-serif", size).into_font().color(&INK);
-    let root = root.titled(title, ink(16))?;
+    let root = root.margin(8, 0, 0, 0).titled(title, ink(18))?;
     let (left, right) = root.split_horizontally(SIZE.0 - LEGEND);
     let mut chart = ChartBuilder::on(&left)
         .margin(10)
         .x_label_area_size(45)
         .y_label_area_size(75)
-        .build_cartesian_2d(machines, seconds)?;
+        .build_cartesian_2d((fewest / 1.2..most * 1.2).log_scale(), seconds.log_scale())?;
     chart
         .configure_mesh()
         .bold_line_style(INK.mix(0.4))
-        .light_line_style(INK.mix(0.12))
+        .max_light_lines(1)
         .axis_style(INK)
         .label_style(ink(13))
         .axis_desc_style(ink(14))
