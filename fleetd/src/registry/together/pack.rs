@@ -112,8 +112,8 @@ mod tests {
             .delete("u");
         for (txns, expected) in [
             ([create.clone(), create.clone()], 1),
-            ([create.clone(), delete.clone()], 1),
-            ([delete.clone(), delete.clone()], 1),
+            ([create, delete.clone()], 1),
+            ([delete.clone(), delete], 1),
             ([Txn::new().put("a", "1"), Txn::new().put("a", "2")], 1),
             ([Txn::new().put("a", "1"), Txn::new().delete("a")], 1),
             ([Txn::new().put("a", "1"), Txn::new().put("a", "1")], 2),
