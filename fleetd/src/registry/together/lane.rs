@@ -23,12 +23,6 @@ pub(super) trait Kind: Send + Sync + 'static {
     async fn send(&self, asked: Vec<Self::Question>) -> Vec<Self::Answer>;
 }
 
-/// Questions that go as one, and who waits for each answer.
-type Asked<K> = (
-    Vec<<K as Kind>::Question>,
-    Vec<oneshot::Sender<<K as Kind>::Answer>>,
-);
-
 pub(super) struct Lane<K: Kind> {
     kind: K,
     queue: Mutex<Queue<K>>,
@@ -36,8 +30,11 @@ pub(super) struct Lane<K: Kind> {
 
 struct Queue<K: Kind> {
     under_way: usize,
-    waiting: VecDeque<(K::Question, oneshot::Sender<K::Answer>)>,
+    waiting: VecDeque<Waiting<K>>,
 }
+
+/// A question, and where its answer goes.
+type Waiting<K> = (<K as Kind>::Question, oneshot::Sender<<K as Kind>::Answer>);
 
 impl<K: Kind> Lane<K> {
     pub(super) fn new(kind: K) -> Arc<Self> {
@@ -71,7 +68,8 @@ impl<K: Kind> Lane<K> {
 
     /// Sends what waits until nothing does.
     async fn serve(&self) {
-        while let Some((asked, answers)) = self.next() {
+        while let Some(taken) = self.next() {
+            let (asked, answers): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
             let said = self.kind.send(asked).await;
             for (answer, to) in said.into_iter().zip(answers) {
                 // Who has asked may have gone.
@@ -80,7 +78,7 @@ impl<K: Kind> Lane<K> {
         }
     }
 
-    fn next(&self) -> Option<Asked<K>> {
+    fn next(&self) -> Option<Vec<Waiting<K>>> {
         let mut queue = self.queue();
         queue.waiting.retain(|(_, to)| !to.is_closed());
         if queue.waiting.is_empty() {
@@ -90,7 +88,7 @@ impl<K: Kind> Lane<K> {
         let fitting = K::fitting(queue.waiting.iter().map(|(question, _)| question));
         // One that is too large by itself goes too: the store says so.
         let count = fitting.clamp(1, queue.waiting.len());
-        Some(queue.waiting.drain(..count).unzip())
+        Some(queue.waiting.drain(..count).collect())
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<K>> {
