@@ -108,7 +108,7 @@ impl Cluster {
                     .ok()
                     .and_then(|s| Revision::from_str(s).ok());
                 self.machine(id, touched).seen = Some(entry(kv, seen.unwrap_or(0)));
-                touched.machines.insert(id);
+                touched.seen.insert(id);
             }
             Some(Key::Presence(id)) => {
                 // The key under its lease is the sign of life, whatever its text.
@@ -180,7 +180,7 @@ impl Cluster {
                 touched.units.insert(name);
             }
             Some(Key::Seen(id)) => {
-                touched.machines.insert(id);
+                touched.seen.insert(id);
                 self.change_machine(id, touched, |m| m.seen = None);
             }
             Some(Key::Presence(id)) => {

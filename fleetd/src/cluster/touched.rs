@@ -9,8 +9,10 @@ use units::{Hash, MachineId, UnitName};
 pub struct Touched {
     /// Units of which a record, a place, a verdict, an order or a state has changed, or what their content asks for.
     pub units: BTreeSet<UnitName>,
-    /// Machines of which the record, the presence or what is taken in of it has changed, or which are new or forgotten.
+    /// Machines of which the record or the presence has changed, or which are new or forgotten.
     pub machines: BTreeSet<MachineId>,
+    /// Machines whose presence was taken in: that concerns what is there and nothing else.
+    pub seen: BTreeSet<MachineId>,
     /// Contents that were put, have gone, or have gained or lost a unit.
     pub contents: BTreeSet<Hash>,
     /// It concerns everything: a recovery has begun or is over.
@@ -22,6 +24,7 @@ impl Touched {
     pub fn add(&mut self, other: Self) {
         self.units.extend(other.units);
         self.machines.extend(other.machines);
+        self.seen.extend(other.seen);
         self.contents.extend(other.contents);
         self.all |= other.all;
     }

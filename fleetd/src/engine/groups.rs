@@ -15,12 +15,11 @@ pub(crate) struct Groups {
     numbers: BTreeMap<Glob, usize>,
     groups: Vec<Group>,
     /// Patterns by what every name they match begins with.
-    by_prefix: BTreeMap<String, Vec<usize>>,
+    by_prefix: BTreeMap<String, BTreeMap<Glob, usize>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Group {
-    glob: Glob,
     /// Units that the pattern matches, where they are.
     pub(crate) named: There,
     /// Units that declare the pattern, where they are.
@@ -49,25 +48,25 @@ impl Groups {
             }
             let number = self.groups.len();
             self.numbers.insert(glob.clone(), number);
-            self.by_prefix.entry(prefix.to_owned()).or_default().push(number);
+            let alike = self.by_prefix.entry(prefix.to_owned()).or_default();
+            alike.insert(glob.clone(), number);
             self.groups.push(Group {
-                glob: glob.clone(),
                 named,
-                declared: There::new(),
-                wide: There::new(),
+                ..Group::default()
             });
         }
     }
 
-    /// The patterns that match `name`.
+    /// The patterns that match `name`, in an order that does not depend on when they were learnt: the first conflict is
+    /// the one that is told.
     pub(crate) fn naming(&self, name: &str) -> Vec<usize> {
         if self.groups.is_empty() {
             return Vec::new();
         }
         // Names are ASCII.
         let prefixes = (0..=name.len()).filter_map(|end| self.by_prefix.get(name.get(..end)?));
-        let matches = |number: &usize| self.groups.get(*number).is_some_and(|g| g.glob.matches(name));
-        prefixes.flatten().copied().filter(matches).collect()
+        let matching = prefixes.flatten().filter(|(glob, _)| glob.matches(name));
+        matching.map(|(_, number)| *number).collect()
     }
 
     /// The group of each of these patterns.

@@ -8,9 +8,10 @@
 mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use units::{Glob, Hash, MachineId, UnitName};
+use units::{Glob, Hash, MachineId, Requirements, UnitName};
 
 use super::decision::Step;
 use super::memory::{Memory, Policy};
@@ -29,8 +30,8 @@ pub struct Scheduler {
     carriers: Carriers,
     /// Units by the ones that `MachineOf=` says they have to be with.
     followers: BTreeMap<String, BTreeSet<UnitName>>,
-    /// Units without a place, and Global ones: a change anywhere may give them one.
-    roaming: BTreeSet<UnitName>,
+    /// Units without a place, and Global ones, with what they ask for: a change anywhere may give them one.
+    roaming: BTreeMap<UnitName, Arc<Requirements>>,
     /// Units of `roaming` by the patterns of their `Conflicts=`.
     objections: BTreeMap<Glob, BTreeSet<UnitName>>,
     /// Units to look at again in any case.
@@ -55,7 +56,7 @@ impl Default for Scheduler {
             occupancy: Occupancy::default(),
             carriers: Carriers::default(),
             followers: BTreeMap::new(),
-            roaming: BTreeSet::new(),
+            roaming: BTreeMap::new(),
             objections: BTreeMap::new(),
             restless: BTreeSet::new(),
             unreadable: BTreeSet::new(),
@@ -112,7 +113,8 @@ impl Scheduler {
         for unit in &scope {
             self.restless.remove(unit);
             let roams = waiting.contains(unit) || matches!(Aim::of(cluster, unit), Aim::Everywhere);
-            self.roam(cluster, unit, roams);
+            let known = cluster.units.get(unit).filter(|_| roams);
+            self.roam(unit, known.and_then(|known| known.requirements.as_ref().ok()));
         }
         self.restless.extend(restless);
         self.take_in_presences(cluster, &mut plan);
@@ -121,17 +123,23 @@ impl Scheduler {
     }
 
     /// Keeps the unit among those that a change anywhere may concern, or no longer.
-    fn roam(&mut self, cluster: &Cluster, unit: &UnitName, roams: bool) {
-        if self.roaming.remove(unit) {
-            self.objections.retain(|_, units| {
-                units.remove(unit);
-                !units.is_empty()
-            });
+    fn roam(&mut self, unit: &UnitName, requirements: Option<&Arc<Requirements>>) {
+        if self.roaming.get(unit) == requirements {
+            return;
         }
-        if roams {
-            self.roaming.insert(unit.clone());
-            let known = cluster.units.get(unit).and_then(|u| u.requirements.as_ref().ok());
-            for glob in known.iter().flat_map(|r| &r.conflicts) {
+        if let Some(before) = self.roaming.remove(unit) {
+            for glob in &before.conflicts {
+                if let Some(units) = self.objections.get_mut(glob) {
+                    units.remove(unit);
+                    if units.is_empty() {
+                        self.objections.remove(glob);
+                    }
+                }
+            }
+        }
+        if let Some(requirements) = requirements {
+            self.roaming.insert(unit.clone(), requirements.clone());
+            for glob in &requirements.conflicts {
                 self.objections
                     .entry(glob.clone())
                     .or_default()

@@ -116,7 +116,12 @@ impl<'a> Planner<'a> {
         for (id, machine) in self.view.places(name) {
             if machine.assignments.contains_key(name) {
                 has_any = true;
-                self.view.occupancy.occupy(name, id, Holding::Held);
+                // What it was to let go of before stays what it has to let go of.
+                let holding = match machine.is_releasing(name) {
+                    true => Holding::Leaving,
+                    false => Holding::Held,
+                };
+                self.view.occupancy.occupy(name, id, holding);
             } else if let Some(copy) = returned::stray(machine, name) {
                 has_any = true;
                 let assignment = returned::as_it_is(&copy.value, self.cluster().on_disconnect(name));
@@ -246,8 +251,9 @@ impl<'a> Planner<'a> {
                 self.policy.retain,
             ) {
                 Fate::Release(why) if assigned => self.release(name, id, &why),
-                // Without an assignment its agent lets go of it as soon as it is taken in.
-                Fate::Release(_) => {}
+                // Without an assignment its agent lets go of it as soon as it is taken in. Until then it is asked anew:
+                // why it goes may have to do with a content that no unit names any more.
+                Fate::Release(_) => drop(self.restless.insert(name.clone())),
                 Fate::MoveBack(why) => {
                     self.release(name, home, &why);
                     self.pending.remove(name);

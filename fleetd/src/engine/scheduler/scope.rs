@@ -4,6 +4,8 @@
 //! decision about it could depend on has to bring it in: its own records and machines, and the units in the scope that
 //! it has to be with, or must not be with, or makes room for.
 
+use std::ops::Bound;
+
 use super::*;
 use crate::engine::filter::Stance;
 use crate::engine::occupancy::Holding;
@@ -68,7 +70,7 @@ impl Scheduler {
     /// Counts machines anew that have changed. Everything there is concerned, and everything without a place.
     fn take_in_machines(&mut self, cluster: &Cluster, touched: &Touched) -> BTreeSet<UnitName> {
         let mut scope = BTreeSet::new();
-        for id in &touched.machines {
+        for id in touched.machines.union(&touched.seen) {
             scope.extend(self.occupancy.on(id).map(|(unit, _)| unit.clone()));
             let machine = cluster.machines.get(id);
             if let Some(machine) = machine {
@@ -80,7 +82,7 @@ impl Scheduler {
             };
         }
         if !touched.machines.is_empty() {
-            scope.extend(self.roaming.iter().cloned());
+            scope.extend(self.roaming.keys().cloned());
         }
         // Not before all are in the scope: what is counted elsewhere too has to be counted anew there as well.
         for id in &touched.machines {
@@ -162,10 +164,11 @@ impl Scheduler {
     /// Adds to the scope all that units in it may move, keep from a place or make room for.
     pub(super) fn close(&self, view: &View<'_>, scope: &mut BTreeSet<UnitName>) {
         let mut open: Vec<UnitName> = scope.iter().cloned().collect();
+        let mut patterns = Patterns::default();
         while let Some(unit) = open.pop() {
             let mut concerned = BTreeSet::new();
             self.followers_of(&unit, &mut concerned);
-            self.roaming_beside(view, &unit, &mut concerned);
+            self.roaming_beside(view, &unit, &mut patterns, &mut concerned);
             neighbours(view, &unit, &mut concerned);
             for other in concerned {
                 if scope.insert(other.clone()) {
@@ -181,28 +184,47 @@ impl Scheduler {
 
     /// Units without a place, and Global ones, that the unit may keep from a machine: by what it asks for, by what it
     /// asked for when it was looked at last, or by what they ask for.
-    fn roaming_beside(&self, view: &View<'_>, unit: &UnitName, concerned: &mut BTreeSet<UnitName>) {
+    fn roaming_beside<'a>(
+        &'a self,
+        view: &View<'a>,
+        unit: &UnitName,
+        seen: &mut Patterns,
+        concerned: &mut BTreeSet<UnitName>,
+    ) {
         if self.roaming.is_empty() {
             return;
         }
         let asks = [view.requirements(unit), view.occupancy.known(unit)];
-        for glob in asks
+        let globs = asks
             .into_iter()
             .flatten()
-            .flat_map(|r| r.conflicts.iter().chain(&r.replaces))
-        {
+            .flat_map(|r| r.conflicts.iter().chain(&r.replaces));
+        for glob in globs {
+            if !seen.naming.insert(glob.clone()) {
+                continue;
+            }
             let prefix = glob.literal_prefix();
-            let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-            let named = self.roaming.range::<str, _>(from);
+            let from = (Bound::Included(prefix), Bound::Unbounded);
+            let named = self.roaming.range::<str, _>(from).map(|(other, _)| other);
             let named = named.take_while(|other| other.as_str().starts_with(prefix));
             concerned.extend(named.filter(|other| glob.matches(other.as_str())).cloned());
         }
         for (glob, units) in &self.objections {
-            if glob.matches(unit.as_str()) {
+            if !seen.objecting.contains(glob) && glob.matches(unit.as_str()) {
+                seen.objecting.insert(glob.clone());
                 concerned.extend(units.iter().cloned());
             }
         }
     }
+}
+
+/// Patterns of which all that they bring in is in the scope: the instances of a template mostly have the same.
+#[derive(Default)]
+struct Patterns {
+    /// By the units that they name.
+    naming: BTreeSet<Glob>,
+    /// By the units that have them.
+    objecting: BTreeSet<Glob>,
 }
 
 /// Units that are where the unit is, or could come to be settled, and cannot be there together with it.
@@ -239,6 +261,7 @@ fn everything(cluster: &Cluster) -> Touched {
             .cloned()
             .collect(),
         machines: cluster.machines.keys().copied().collect(),
+        seen: BTreeSet::new(),
         contents: cluster.contents.keys().copied().collect(),
         all: true,
     }

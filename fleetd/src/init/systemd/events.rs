@@ -180,7 +180,8 @@ impl Tracker {
     pub(super) fn known(&self, unit: &str, load: &str, active: &str, sub: &str) -> Option<Status> {
         let watched = self.watched.get(unit)?;
         let is_so = watched.fragment.is_some() && !self.differs(unit, load, active, sub);
-        watched.sent.clone().filter(|_| is_so)
+        let sent = watched.sent.clone().filter(|_| is_so);
+        sent.filter(|sent| sent.fragment == watched.fragment)
     }
 
     /// Whether the last word on a unit was that it is up or failed; PID 1 does not let go of such a one.
