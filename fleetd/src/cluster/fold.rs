@@ -326,11 +326,23 @@ impl Cluster {
             .get(hash)
             .ok_or_else(|| format!("its content {} is missing", hash.short()))?;
         let file = content.file.as_ref().map_err(Clone::clone)?;
+        // The instances of a template mostly ask for the same: then it is held once, and read once if nothing in it can
+        // depend on the name.
+        let users = self.users.get(hash).into_iter().flatten();
+        // Not the unit itself: what is known of it may come from the content it had before.
+        let mut others = users.filter(|unit| *unit != name && !unit.is_template());
+        let asked = others
+            .next()
+            .and_then(|unit| self.units.get(unit)?.requirements.as_ref().ok());
+        let is_alike = |asked: &&Arc<Requirements>| {
+            let has_specifier = file.options().iter().any(|option| option.value.contains('%'));
+            !has_specifier && asked.machine_of.is_empty() && !name.is_template()
+        };
+        if let Some(asked) = asked.filter(is_alike) {
+            return Ok(asked.clone());
+        }
         let parsed =
             Requirements::parse(name, file).map_err(|e| format!("its content cannot be used: {e}"))?;
-        // The instances of a template mostly ask for the same, and then it is held once.
-        let first = self.users.get(hash).and_then(|users| users.first());
-        let asked = first.and_then(|unit| self.units.get(unit)?.requirements.as_ref().ok());
         match asked {
             Some(asked) if **asked == parsed.requirements => Ok(asked.clone()),
             _ => Ok(Arc::new(parsed.requirements)),
