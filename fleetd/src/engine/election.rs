@@ -86,7 +86,10 @@ pub(super) async fn campaign_as(
     }
 }
 
-/// One try: takes the key if it is free, else waits until it is. `None` says: try again.
+/// One try: takes the key if it is free, else waits until it is and takes it then. `None` says: try again.
+///
+/// What was read before the wait is not read again after it: the transaction compares the key and the version, so what
+/// has changed meanwhile only costs a try. Between two leaders nobody places anything, and a read there is time.
 async fn attempt(
     version: u32,
     registry: &SharedRegistry,
@@ -104,7 +107,7 @@ async fn attempt(
         loop {
             let batch = watch.next().await?;
             if batch.changes.iter().any(|c| matches!(c, Change::Delete { .. })) {
-                return Ok(None);
+                break;
             }
         }
     }
@@ -131,9 +134,11 @@ async fn attempt(
         .when(Precondition::Absent(key.clone()))
         .put_leased(key.clone(), value, lease.id);
     let outcome = registry.commit(txn).await;
-    // What the key says now decides, not the answer: that one may be lost, or come from a try that was sent twice.
     let mine = match outcome {
-        Ok(Commit::Applied(_)) | Err(RegistryError::Unknown(_)) => {
+        // The key was absent at that revision, so it is the one that created it.
+        Ok(Commit::Applied(revision)) => Some(revision),
+        // Without an answer, only the key itself can say whose it is.
+        Err(RegistryError::Unknown(_)) => {
             let found = registry.read(&[Select::Key(key.clone())]).await?;
             found
                 .get(&key)

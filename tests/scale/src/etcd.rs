@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use fleetd::registry::etcd::{EtcdConfig, EtcdRegistry};
 use lab::wait::{Seen, wait_until};
 use lab::{host_etcd, http};
-use tempfile::TempDir;
 
+use crate::scratch::Scratch;
 use crate::usage::Usage;
 
 /// How long it may take to answer.
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Etcd {
     process: Child,
     address: SocketAddr,
-    _data: TempDir,
+    _data: Scratch,
 }
 
 /// What etcd says it has done and holds.
@@ -53,9 +53,7 @@ impl Etcd {
     /// # Errors
     /// If there is none to be had, or it does not answer.
     pub(crate) fn start(directory: &Path) -> Result<Self> {
-        let data = tempfile::Builder::new()
-            .prefix("fleet-scale-etcd")
-            .tempdir_in(directory)?;
+        let data = Scratch::new(directory, "fleet-scale-etcd")?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let (client, peer) = (
             format!("http://{address}"),

@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use units::{Capacity, MachineId, MachineRecord, Metadata, Presence};
 
+use crate::scratch::Scratch;
+
 /// As in production by default.
 pub(crate) const TTL: Duration = Duration::from_secs(15);
 
@@ -181,16 +183,14 @@ pub(crate) async fn leases(
 }
 
 /// A directory for the machines, on a tmpfs where the host has one for everybody.
-pub(crate) fn run_directory() -> Result<tempfile::TempDir> {
+pub(crate) fn run_directory() -> Result<Scratch> {
     let shared = Path::new("/dev/shm");
     let parent = if shared.is_dir() {
         shared.to_owned()
     } else {
         std::env::temp_dir()
     };
-    Ok(tempfile::Builder::new()
-        .prefix("fleet-scale-run")
-        .tempdir_in(parent)?)
+    Scratch::new(&parent, "fleet-scale-run")
 }
 
 fn boot_id(n: usize) -> String {

@@ -11,6 +11,7 @@ mod phases;
 mod progress;
 mod report;
 mod run;
+mod scratch;
 mod store;
 mod usage;
 mod user;

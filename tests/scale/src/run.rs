@@ -10,7 +10,6 @@ use fleetd::api::Api;
 use fleetd::registry::SharedRegistry;
 use fleetd::registry::keys::Keys;
 use fleetd::registry::trust::{Trust, join_cluster};
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -19,6 +18,7 @@ use crate::machine::{self, Machine, Site, id_of};
 use crate::phases;
 use crate::progress::Progress;
 use crate::report::{Mark, Report};
+use crate::scratch::Scratch;
 use crate::store::{self, Store};
 use crate::witness::Witness;
 use crate::workload::Workload;
@@ -90,7 +90,7 @@ pub(crate) struct Cluster {
     /// The store; after all that speaks to it, which goes first.
     pub store: Store,
     tidying: Option<JoinHandle<()>>,
-    run: TempDir,
+    run: Scratch,
 }
 
 impl Cluster {

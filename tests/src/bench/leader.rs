@@ -1,4 +1,4 @@
-//! The leader goes: how long until the next one acts, as the longest time without a placement shows it.
+//! The leader goes: how long until the next one has placed a unit.
 
 use anyhow::Result;
 
@@ -14,19 +14,22 @@ const ENDS: [End; 4] = [End::Restarted, End::Stopped, End::PowerCut, End::PowerC
 pub(super) fn run(fleet: &Fleet, size: &Size, table: &mut Table, printer: &Printer) -> Result<()> {
     let cluster = Cluster::fresh(Options::default(), Some(fleet), printer)?;
     for (kind, end) in ENDS.into_iter().enumerate() {
-        let (mut usual, mut around) = (Vec::new(), Vec::new());
+        let (mut usual, mut vacant) = (Vec::new(), Vec::new());
         for run in 0..size.leaders {
             let gap = leader::lose(&cluster, kind * size.leaders + run, end, printer)?;
-            usual.push(gap.before);
-            around.push(gap.around);
+            usual.push(gap.usual);
+            vacant.push(gap.vacant);
         }
-        let what = format!("leader gone, the next placement: {}", end.words());
+        let what = format!(
+            "leader gone, until the next one has placed a unit: {}",
+            end.words()
+        );
         table.times(
-            format!("{what}; between two placements before it, the floor"),
+            format!("{what}; a unit asked for, until its place, before it"),
             &usual,
             &[],
         )?;
-        table.times(what, &around, &[max(end.allowed().as_secs_f64())])?;
+        table.times(what, &vacant, &[max(end.allowed().as_secs_f64())])?;
     }
     Ok(())
 }

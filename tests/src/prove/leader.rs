@@ -1,22 +1,42 @@
-//! The leader lost, in every way: how long nothing is placed.
+//! The leader lost, in every way: how long nobody places anything.
 //!
 //! New units are asked for all the time (only to be loaded, so that no process is started), and a watch in etcd writes
-//! down when each gets its place. The longest time without a placement around the fault is the figure.
+//! down when each gets its place and who leads. The figure is the time from the fault to the first placement by the
+//! next leader. Not the longest time without a placement: that has in it how often somebody asks, and the start of the
+//! old leader's fleetd a moment later, which takes the host's processors from everybody.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::time::Instant;
+use fleetd::registry::keys::Keys;
 
 use super::Settings;
 use super::report::{Report, span};
 use crate::cluster::Cluster;
+use crate::machine::Machine;
 use crate::printer::Printer;
-use crate::watch::Watch;
+use crate::watch::{Put, Watch};
 
 /// Placements are looked at for so long before the fault: what is usual.
 const BEFORE: Duration = Duration::from_secs(2);
+
+/// How often a new unit is asked for: seldom enough not to take the time from those who elect and place.
+const SELDOM: Duration = Duration::from_millis(100);
+
+/// And while a leader that hands over is waited for, so that the next one finds one that waits.
+const OFTEN: Duration = Duration::from_millis(15);
+
+/// When systemd began to stop the service, in microseconds of the clock that all machines of the host share.
+const STOPPED_AT: [&str; 6] = [
+    "busctl",
+    "get-property",
+    "org.freedesktop.systemd1",
+    "/org/freedesktop/systemd1/unit/fleet_2eservice",
+    "org.freedesktop.systemd1.Unit",
+    "ActiveExitTimestamp",
+];
 
 const LOADED: [[&str; 3]; 1] = [["Service", "ExecStart", "/bin/true"]];
 
@@ -67,11 +87,6 @@ impl End {
             Self::PowerCutWithEtcd => Duration::from_secs(9),
         }
     }
-
-    /// How often a new unit is asked for: often enough to see the gap, seldom enough not to make it.
-    fn interval(self) -> Duration {
-        Duration::from_millis(if self.is_graceful() { 15 } else { 100 })
-    }
 }
 
 /// Loses one leader after the other.
@@ -84,13 +99,13 @@ pub fn lost(cluster: &Cluster, settings: &Settings, printer: &Printer) -> Result
     for (run, end) in ends.iter().enumerate() {
         let gap = lose(cluster, run, *end, printer)?;
         report.within(
-            format!("longest time without a placement: {}", end.words()),
-            gap.around,
+            format!("until the next one has placed a unit: {}", end.words()),
+            gap.vacant,
             end.allowed() * settings.patience,
         );
         report.fact(
-            "  before the fault; units asked for; placed",
-            format!("{}; {}; {}", span(gap.before), gap.asked, gap.placed),
+            "  a unit asked for, until its place, before it; asked for; placed",
+            format!("{}; {}; {}", span(gap.usual), gap.asked, gap.placed),
         );
     }
     Ok(report)
@@ -114,24 +129,34 @@ pub fn lose(cluster: &Cluster, run: usize, end: End, printer: &Printer) -> Resul
     };
     cluster.move_etcd_leader(seat)?;
     printer.step(format!("the leader, machine {leader}: {}", end.words()), |_| {
-        let gap = gap(cluster, asker, run, end, || strike(cluster, leader, end))?;
-        mend(cluster, leader, end)?;
+        let machine = cluster.machine(leader)?;
+        let gap = gap(cluster, asker, run, end, machine)?;
+        mend(machine, end)?;
         Ok(gap)
     })
 }
 
-fn strike(cluster: &Cluster, leader: usize, end: End) -> Result<()> {
-    let machine = cluster.machine(leader)?;
+/// Does it to the leader; when it happened.
+fn strike(machine: &Machine, end: End) -> Result<SystemTime> {
+    let now = SystemTime::now();
     match end {
-        End::Restarted => machine.run(&["systemctl", "restart", "fleet.service"]).map(drop),
-        End::Stopped => machine.run(&["systemctl", "stop", "fleet.service"]).map(drop),
-        End::Killed => machine.crash_for_good("fleet.service"),
-        End::PowerCut | End::PowerCutWithEtcd => machine.kill(),
+        End::Restarted => machine
+            .run(&["systemctl", "restart", "fleet.service"])
+            .map(drop)?,
+        End::Stopped => machine.run(&["systemctl", "stop", "fleet.service"]).map(drop)?,
+        End::Killed => machine.crash_for_good("fleet.service")?,
+        End::PowerCut | End::PowerCutWithEtcd => machine.kill()?,
     }
+    if !end.is_graceful() {
+        return Ok(now);
+    }
+    let told = machine.run(&STOPPED_AT)?;
+    let micros = told.trim().trim_start_matches("t ").parse();
+    let micros = micros.with_context(|| format!("busctl says `{told}`"))?;
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
 }
 
-fn mend(cluster: &Cluster, leader: usize, end: End) -> Result<()> {
-    let machine = cluster.machine(leader)?;
+fn mend(machine: &Machine, end: End) -> Result<()> {
     match end {
         End::Restarted => Ok(()),
         End::Stopped => machine.run(&["systemctl", "start", "fleet.service"]).map(drop),
@@ -143,97 +168,106 @@ fn mend(cluster: &Cluster, leader: usize, end: End) -> Result<()> {
 /// What the loss of a leader came to.
 #[derive(Debug, Clone, Copy)]
 pub struct Gap {
-    /// The longest time without a placement while all was well.
-    pub before: Duration,
-    /// The longest time without a placement around the fault.
-    pub around: Duration,
+    /// From asking for a unit to its place while all was well: the median.
+    pub usual: Duration,
+    /// From the fault to the first placement by the next leader.
+    pub vacant: Duration,
     asked: usize,
     placed: usize,
 }
 
-/// Asks for units on one machine all the time, strikes, and looks for the longest time without a placement.
-fn gap(
-    cluster: &Cluster,
-    asker: usize,
-    run: usize,
-    end: End,
-    strike: impl FnOnce() -> Result<()>,
-) -> Result<Gap> {
-    let placements = Watch::begin(cluster, asker, "/_coreos.com/fleet/schedule/")?;
-    let done = AtomicBool::new(false);
+/// Asks for units on one machine all the time, strikes, and looks for the first placement by the next leader.
+fn gap(cluster: &Cluster, asker: usize, run: usize, end: End, leader: &Machine) -> Result<Gap> {
+    let keys = Keys::default();
+    let watch = Watch::begin(cluster, asker, keys.root())?;
+    let (done, hurry) = (AtomicBool::new(false), AtomicBool::new(false));
     let unit = |number: usize| format!("gap{run}-{number}.service");
-    let (begun, struck, ended, asked) = std::thread::scope(|scope| {
+    let (asked, struck) = std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            let mut asked = 0;
+            let mut asked = Vec::new();
             while !done.load(Ordering::Relaxed) {
+                asked.push(SystemTime::now());
                 // One that is refused while etcd elects is asked for again under another name.
-                let _ = cluster.api_put(asker, &unit(asked), "loaded", &LOADED);
-                asked += 1;
-                std::thread::sleep(end.interval());
+                let _ = cluster.api_put(asker, &unit(asked.len() - 1), "loaded", &LOADED);
+                std::thread::sleep(if hurry.load(Ordering::Relaxed) {
+                    OFTEN
+                } else {
+                    SELDOM
+                });
             }
             asked
         });
-        std::thread::sleep(Duration::from_millis(500));
-        let begun = Instant::now();
         std::thread::sleep(BEFORE);
-        let struck = Instant::now();
-        let result = strike();
-        let enough = if end.is_graceful() {
-            Duration::from_secs(2)
-        } else {
-            end.allowed() + Duration::from_secs(3)
-        };
-        std::thread::sleep(enough.saturating_sub(struck.elapsed()));
-        let ended = Instant::now();
+        hurry.store(end.is_graceful(), Ordering::Relaxed);
+        let struck = strike(leader, end);
+        // As long as is allowed and a little more: what takes longer has no placement, which is an error.
+        std::thread::sleep(end.allowed() + Duration::from_secs(3));
         done.store(true, Ordering::Relaxed);
         let asked = asking.join().map_err(|_| anyhow::anyhow!("the asker panicked"))?;
-        result.map(|()| (begun, struck, ended, asked))
+        struck.map(|struck| (asked, struck))
     })?;
-    let placed = placements.end(cluster)?;
-    let times: Vec<Instant> = placed.iter().map(|put| put.seen).collect();
-    ensure!(
-        times.first().is_some_and(|first| *first < struck),
-        "nothing was placed before the fault"
-    );
-    for number in 0..asked {
+    let puts = watch.end(cluster)?;
+    for number in 0..asked.len() {
         let path = format!("/fleet/v1/units/{}", unit(number));
         let (status, answer) = cluster.api(asker, "DELETE", &path, "")?;
         if ![204, 404].contains(&status) {
             bail!("{path} is not destroyed: {status} {answer}");
         }
     }
+    let acted = first_act(&keys, &puts, struck).context("nobody led and placed anything after the fault")?;
+    let places: BTreeMap<&str, SystemTime> = puts
+        .iter()
+        .filter_map(|put| Some((put.key.strip_prefix(&keys.schedules())?, put.at)))
+        .collect();
+    let before = asked.iter().enumerate().filter(|(_, at)| **at + SELDOM < struck);
+    let mut waits: Vec<Duration> = before
+        .filter_map(|(number, at)| places.get(unit(number).as_str())?.duration_since(*at).ok())
+        .collect();
+    waits.sort_unstable();
+    ensure!(!waits.is_empty(), "nothing was placed before the fault");
     Ok(Gap {
-        before: longest(&times, begun, struck),
-        // From the last placement before the fault: the old leader may have made some after it.
-        around: longest(&times, struck - Duration::from_millis(200), ended),
-        asked,
-        placed: times.len(),
+        usual: waits[waits.len() / 2],
+        vacant: acted.duration_since(struck).unwrap_or_default(),
+        asked: asked.len(),
+        placed: places.len(),
     })
 }
 
-/// The longest time in a span in which nothing happened.
-fn longest(times: &[Instant], from: Instant, to: Instant) -> Duration {
-    let inside = times.iter().filter(|time| (from..to).contains(*time));
-    let mut last = from;
-    let mut longest = Duration::ZERO;
-    for time in inside.chain(std::iter::once(&to)) {
-        longest = longest.max(*time - last);
-        last = *time;
-    }
-    longest
+/// When whoever came to lead after that moment first placed a unit.
+fn first_act(keys: &Keys, puts: &[Put], after: SystemTime) -> Option<SystemTime> {
+    let mut puts = puts.iter();
+    puts.find(|put| put.key == keys.leader() && put.at >= after)?;
+    Some(puts.find(|put| put.key.starts_with(&keys.schedules()))?.at)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     #[test]
-    fn a_gap_that_lasts_to_the_end_counts() {
-        let zero = Instant::now();
-        let at = |millis| zero + Duration::from_millis(millis);
-        let times = [at(10), at(20), at(500)];
-        assert_eq!(longest(&times, at(0), at(600)), Duration::from_millis(480));
-        assert_eq!(longest(&times, at(0), at(2000)), Duration::from_millis(1500));
-        assert_eq!(longest(&[], at(0), at(70)), Duration::from_millis(70));
+    fn what_the_old_leader_placed_and_who_led_before_the_fault_do_not_count() {
+        let keys = Keys::default();
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let put = |key: String, millis| Put {
+            seen: Instant::now(),
+            at: at(millis),
+            key,
+            value: String::new(),
+        };
+        let placed = |millis| put(format!("{}a.service", keys.schedules()), millis);
+        let puts = [
+            put(keys.leader(), 10),
+            placed(20),
+            placed(110),
+            put(keys.leader(), 150),
+            put(keys.engine_version(), 160),
+            placed(170),
+            placed(180),
+        ];
+        assert_eq!(first_act(&keys, &puts, at(100)), Some(at(170)));
+        assert_eq!(first_act(&keys, &puts, at(5)), Some(at(20)));
+        assert_eq!(first_act(&keys, &puts[..4], at(100)), None);
     }
 }
