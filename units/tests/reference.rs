@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use units::{Requirements, UnitFile, UnitName, UnitType, validate};
+use units::{Parsed, Requirements, UnitFile, UnitName, UnitType, validate};
 
 /// The options of a text as `[section] name=value` lines, or the error.
 fn read(text: &str) -> String {
@@ -308,7 +308,7 @@ fn section_1_4_templates_and_instances() {
 /// What `web@1.service` asks for with these lines, or the error.
 fn asked(lines: &str) -> Result<Requirements, String> {
     let file = UnitFile::parse(&format!("[X-Fleet]\n{lines}\n")).unwrap();
-    let parsed = Requirements::parse(&UnitName::parse("web@1.service").unwrap(), &file);
+    let parsed = Parsed::of(&UnitName::parse("web@1.service").unwrap(), &file);
     parsed.map(|p| p.requirements).map_err(|e| e.to_string())
 }
 
@@ -400,7 +400,7 @@ fn section_1_5_values() {
         assert_eq!(show(asked(&lines).unwrap()), expected, "{lines}");
     }
     let file = UnitFile::parse("[X-Fleet]\nMachineof=a.service\n[x-fleet]\nGlobal=true\n").unwrap();
-    let parsed = Requirements::parse(&UnitName::parse("a.service").unwrap(), &file).unwrap();
+    let parsed = Parsed::of(&UnitName::parse("a.service").unwrap(), &file).unwrap();
     assert_eq!(
         parsed.requirements,
         Requirements::default(),

@@ -141,7 +141,7 @@ fn row(mut unit: Unit, addresses: &BTreeMap<String, String>) -> Row {
         .zip(file.as_ref())
         .and_then(|(name, file)| Requirements::parse(&name, file).ok());
     Row {
-        global: requirements.is_some_and(|parsed| parsed.requirements.global),
+        global: requirements.is_some_and(|asked| asked.global),
         address: addresses.get(&unit.machine_id).cloned().unwrap_or_default(),
         file,
         unit,

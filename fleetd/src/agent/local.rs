@@ -32,7 +32,7 @@ impl Held {
         let requirements = file.as_ref().and_then(|f| Requirements::parse(unit, f).ok());
         Self {
             hash: file.map(|f| f.hash()),
-            guarded: requirements.is_some_and(|p| p.requirements.on_disconnect == OnDisconnect::Stop),
+            guarded: requirements.is_some_and(|asked| asked.on_disconnect == OnDisconnect::Stop),
             record,
         }
     }

@@ -133,7 +133,7 @@ pub(crate) fn content(keys: &Keys, snapshot: &Snapshot, hash: &Hash) -> Option<U
 /// Whether a unit of this content is global.
 pub(crate) fn is_global(name: &UnitName, file: Option<&UnitFile>) -> bool {
     file.and_then(|f| Requirements::parse(name, f).ok())
-        .is_some_and(|p| p.requirements.global)
+        .is_some_and(|asked| asked.global)
 }
 
 fn one(keys: &Keys, snapshot: &Snapshot, name: &UnitName) -> Gathering {

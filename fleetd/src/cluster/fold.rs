@@ -341,11 +341,11 @@ impl Cluster {
         if let Some(asked) = asked.filter(is_alike) {
             return Ok(asked.clone());
         }
-        let parsed =
+        let found =
             Requirements::parse(name, file).map_err(|e| format!("its content cannot be used: {e}"))?;
         match asked {
-            Some(asked) if **asked == parsed.requirements => Ok(asked.clone()),
-            _ => Ok(Arc::new(parsed.requirements)),
+            Some(asked) if **asked == found => Ok(asked.clone()),
+            _ => Ok(Arc::new(found)),
         }
     }
 }

@@ -216,8 +216,8 @@ impl Cluster {
     /// What a copy of `unit` with that content asks for, whatever its owner wants by now; `keep` if that is not known.
     pub fn on_disconnect_of(&self, unit: &UnitName, content: &Hash) -> OnDisconnect {
         let file = self.contents.get(content).and_then(|c| c.file.as_ref().ok());
-        let parsed = file.and_then(|file| Requirements::parse(unit, file).ok());
-        parsed.map(|p| p.requirements.on_disconnect).unwrap_or_default()
+        let asked = file.and_then(|file| Requirements::parse(unit, file).ok());
+        asked.map(|asked| asked.on_disconnect).unwrap_or_default()
     }
 
     /// The machine that `unit` belongs to.

@@ -7,7 +7,8 @@ use units::{Assignment, Hash, MachineId, Placement, UnitName, Verdict};
 use crate::cluster::Cluster;
 use crate::registry::{Precondition, Revision, Txn};
 
-/// One thing to write. Each is a transaction of its own, carried out in the order of the plan.
+/// One thing to write. Each is a transaction of its own. Those for units come first, and may be applied in any order;
+/// the others are applied after them, in the order of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Everything about one unit that has to change, together.

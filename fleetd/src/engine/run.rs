@@ -3,7 +3,8 @@
 //! Only the leader mirrors the whole cluster. Its writes come back through the mirror like everybody's, and nothing is
 //! planned before they have: the plan never works on a cluster that lacks what it decided itself.
 
-use std::collections::BTreeSet;
+mod write;
+
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -12,15 +13,13 @@ use tokio_util::sync::CancellationToken;
 use units::MachineId;
 
 use super::election::{self, Leadership};
-use super::{Candidacy, Change, Decision, Memory, Plan, Policy, Scheduler, Step};
+use super::{Candidacy, Memory, Plan, Policy, Scheduler};
 use crate::cluster::Cluster;
 use crate::metrics::{Census, EngineMetrics, LastCensus};
 use crate::registry::keys::Keys;
 use crate::registry::mirror::{Mirror, Update};
 use crate::registry::trust::{Known, Trust};
-use crate::registry::{
-    Backoff, Commit, MAX_OPS, Precondition, RegistryError, Revision, Select, SharedRegistry, Txn,
-};
+use crate::registry::{Backoff, Commit, RegistryError, Revision, Select, SharedRegistry};
 use crate::watchdog::Pulse;
 
 /// A full read now and then, against whatever a watch may have missed (design §1, law 3). Shortened by up to a fifth.
@@ -289,56 +288,21 @@ impl Leader<'_> {
                 "held back after a mass loss"
             );
         }
-        let mut steps = steps.as_slice();
-        while !steps.is_empty() {
-            let (txn, taken) = self.batch(steps);
-            let (now_writing, rest) = steps.split_at(taken);
-            self.engine.pulse.beat();
-            match self.engine.registry.commit(txn).await {
-                Ok(Commit::Applied(revision)) => {
-                    self.backoff.reset();
-                    self.awaited = Some((revision, Instant::now() + ECHO));
-                    let rescued = now_writing
-                        .iter()
-                        .filter(|s| matches!(s, Step::Unit(d) if d.is_rescue))
-                        .count();
-                    self.memory.moved(rescued);
-                    metrics.rescued.add(u64::try_from(rescued).unwrap_or(u64::MAX));
-                    self.count(now_writing, heard.elapsed());
-                    now_writing.iter().for_each(|step| log(step, revision));
-                }
-                outcome => {
-                    let failed = self.tasks(now_writing);
-                    metrics.schedule_failed.add(failed.scheduled);
-                    metrics.unschedule_failed.add(failed.unscheduled);
-                    metrics.pass_took.observe(began.elapsed());
-                    // Not answered yet: the next pass takes so much longer.
-                    self.heard = Some(heard);
-                    return self.give_up_pass(outcome);
-                }
-            }
-            steps = rest;
+        if let Err(failure) = self.write(&steps, heard).await {
+            // Not answered yet: the next pass takes so much longer.
+            self.heard = Some(heard);
+            self.give_up_pass(failure);
         }
         metrics.pass_took.observe(began.elapsed());
     }
 
-    fn tasks(&self, steps: &[Step]) -> Tasks {
-        let mut tasks = Tasks::default();
-        for step in steps {
-            if let Step::Unit(decision) = step {
-                tasks.count(decision, self.cluster.schedule.contains_key(&decision.unit));
-            }
-        }
-        tasks
-    }
-
-    /// Takes note of what was written, so long after the change that it answers.
-    fn count(&self, written: &[Step], after: Duration) {
-        let (metrics, tasks) = (&self.engine.metrics, self.tasks(written));
-        metrics.scheduled.add(tasks.scheduled);
-        metrics.unscheduled.add(tasks.unscheduled);
-        metrics.unplaceable.add(tasks.unplaceable);
-        (0..tasks.scheduled).for_each(|_| metrics.placement_took.observe(after));
+    /// Nothing is planned before the mirror shows this revision, and all that were awaited before; or so much time has
+    /// passed.
+    fn await_echo(&mut self, revision: Revision, patience: Duration) {
+        let latest = self
+            .awaited
+            .map_or(revision, |(awaited, _)| awaited.max(revision));
+        self.awaited = Some((latest, Instant::now() + patience));
     }
 
     /// What was decided is void; the next pass decides again on what is true by then.
@@ -348,82 +312,14 @@ impl Leader<'_> {
             Ok(Commit::Applied(_)) => {}
             Ok(Commit::Refused(revision)) => {
                 tracing::debug!(revision, "a decision was overtaken");
-                self.awaited = Some((revision, Instant::now() + pause));
+                self.await_echo(revision, pause);
             }
             Err(error) => {
                 self.engine.metrics.passes_failed.add_one();
                 tracing::warn!(%error, "could not write a decision");
                 // No revision to wait for: only time brings the next look, or a change.
-                self.awaited = Some((Revision::MAX, Instant::now() + pause));
+                self.await_echo(Revision::MAX, pause);
             }
-        }
-    }
-
-    /// As many steps as one transaction takes. They are independent of one another in etcd's eyes, so applying them
-    /// together changes nothing but the number of round trips.
-    fn batch(&self, steps: &[Step]) -> (Txn, usize) {
-        let fence = Precondition::Created(self.engine.keys.leader(), self.leadership.fence);
-        let mut whole = Txn::new().when(fence.clone());
-        let mut known = BTreeSet::from([fence]);
-        let mut taken = 0;
-        for step in steps {
-            let txn = step.transaction(&self.cluster);
-            let news: BTreeSet<Precondition> = txn
-                .preconditions
-                .into_iter()
-                .filter(|p| !known.contains(p))
-                .collect();
-            let fits = known.len() + news.len() <= MAX_OPS && whole.ops.len() + txn.ops.len() <= MAX_OPS;
-            if taken > 0 && !fits {
-                break;
-            }
-            whole.preconditions.extend(news.iter().cloned());
-            known.extend(news);
-            whole.ops.extend(txn.ops);
-            taken += 1;
-        }
-        (whole, taken)
-    }
-}
-
-/// Decisions in fleet's words (fleet-reference §9).
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Tasks {
-    scheduled: u64,
-    unscheduled: u64,
-    unplaceable: u64,
-}
-
-impl Tasks {
-    /// A move is both: away from the one machine, on to the other.
-    fn count(&mut self, decision: &Decision, had_place: bool) {
-        match &decision.schedule {
-            Change::Set(_) => {
-                self.scheduled += 1;
-                self.unscheduled += u64::from(had_place);
-            }
-            Change::Clear => self.unscheduled += 1,
-            Change::Keep => {}
-        }
-        if matches!(&decision.verdict, Change::Set(verdict) if !verdict.passing) {
-            self.unplaceable += 1;
-        }
-    }
-}
-
-fn log(step: &Step, revision: Revision) {
-    match step {
-        Step::Unit(decision) => {
-            let unit = &decision.unit;
-            let orders: Vec<String> = decision.orders().collect();
-            let orders = orders.join(", ");
-            tracing::info!(%unit, revision, orders, reason = %decision.reason, "decided");
-        }
-        Step::TakeIn { machine, presence } => {
-            tracing::info!(%machine, presence, revision, "took the machine in")
-        }
-        Step::Discard { hash, .. } => {
-            tracing::info!(hash = hash.short(), revision, "removed an unused content")
         }
     }
 }

@@ -48,11 +48,16 @@ pub(crate) struct Counts {
 }
 
 impl Etcd {
-    /// Starts one whose data lie below `directory`: where they lie decides how long each write takes.
+    /// Starts the host's own or another one, with data below `directory`: where they lie decides how long each write
+    /// takes.
     ///
     /// # Errors
     /// If there is none to be had, or it does not answer.
-    pub(crate) fn start(directory: &Path) -> Result<Self> {
+    pub(crate) fn start(program: Option<&Path>, directory: &Path) -> Result<Self> {
+        let program = match program {
+            Some(program) => program.to_owned(),
+            None => host_etcd::directory()?.join("etcd"),
+        };
         let data = Scratch::new(directory, "fleet-scale-etcd")?;
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let (client, peer) = (
@@ -71,7 +76,7 @@ impl Etcd {
             ("--auto-compaction-retention", "1h"),
             ("--quota-backend-bytes", "8589934592"),
         ];
-        let process = Command::new(host_etcd::directory()?.join("etcd"))
+        let process = Command::new(&program)
             .args(flags.iter().flat_map(|(flag, value)| [*flag, *value]))
             .arg("--data-dir")
             .arg(data.path())
@@ -106,6 +111,17 @@ impl Etcd {
     /// Where it answers.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Its version, such as `3.5.16`.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub(crate) fn version(&self) -> Result<String> {
+        let told = http::get(self.address, "/version", Duration::from_secs(1))?;
+        let told: serde_json::Value = serde_json::from_str(&told)?;
+        let version = told["etcdserver"].as_str().context("etcd has no version")?;
+        Ok(version.to_owned())
     }
 
     /// What its process takes.

@@ -14,6 +14,7 @@ use fleetd::registry::keys::Keys;
 use fleetd::registry::trust::Trust;
 use fleetd::registry::{LeaseId, SharedRegistry, Txn, encode};
 use fleetd::watchdog::Pulse;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +56,8 @@ pub(crate) struct Site {
     pub kind: Kind,
     /// How long their systemd takes over a start.
     pub start_time: Duration,
+    /// Where agents run.
+    pub field: Handle,
 }
 
 /// The id of machine `n`, counted from 0.
@@ -111,7 +114,7 @@ impl Site {
             standing: Arc::default(),
             pulse: Pulse::default(),
         };
-        Ok(tokio::spawn(async move {
+        Ok(self.field.spawn(async move {
             // Nobody sends: the agent is never asked to leave, only killed.
             let (_requests, inbox) = mpsc::channel(1);
             if let Err(error) = agent.run(CancellationToken::new(), inbox).await {

@@ -5,6 +5,7 @@
 
 mod candidate;
 mod etcd;
+mod field;
 mod machine;
 mod only_leader;
 mod phases;
@@ -69,6 +70,10 @@ struct Arguments {
     /// No two instances of one file may share a machine.
     #[arg(long)]
     anti_affinity: bool,
+    /// The etcd to start [default: the host's own; its version is in the title].
+    #[arg(long)]
+    etcd: Option<PathBuf>,
+
     /// Where etcd's data lie for the time of the run [default: the temporary directory].
     #[arg(long)]
     data: Option<PathBuf>,
@@ -158,6 +163,7 @@ fn options(arguments: &Arguments) -> Options {
         restarts: arguments.restarts,
         start_time: Duration::from_millis(arguments.start_time),
         anti_affinity: arguments.anti_affinity,
+        etcd: arguments.etcd.clone(),
         data: arguments.data.clone().unwrap_or_else(std::env::temp_dir),
         patience: Duration::from_secs(arguments.patience),
     }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::candidate::{Candidate, Work};
+use crate::field::Field;
 use crate::machine::{self, Machine, Site, id_of};
 use crate::phases;
 use crate::progress::Progress;
@@ -52,6 +53,8 @@ pub(crate) struct Options {
     pub start_time: Duration,
     /// No two instances of one file on a machine.
     pub anti_affinity: bool,
+    /// The etcd to start, if not the host's own.
+    pub etcd: Option<PathBuf>,
     /// Where etcd's data lie.
     pub data: PathBuf,
     /// How long anything is waited for.
@@ -91,6 +94,7 @@ pub(crate) struct Cluster {
     pub store: Store,
     tidying: Option<JoinHandle<()>>,
     run: Scratch,
+    _field: Field,
 }
 
 impl Cluster {
@@ -101,7 +105,7 @@ impl Cluster {
     pub(crate) async fn found(options: Options) -> Result<Self> {
         let progress = Progress::begin()?;
         let run = machine::run_directory()?;
-        let store = Store::start(options.store, &options.data)?;
+        let store = Store::start(&options)?;
         let keys = Keys::default();
         let tidying = match &store {
             Store::Etcd(_) => None,
@@ -124,14 +128,20 @@ impl Cluster {
         join_cluster(&through, &keys, &trust).await?;
         let api = Api::new(through, keys.clone(), trust).router();
         let connections = options.connections.clamp(1, options.machines.max(1));
-        let pool: Result<_> = (0..connections)
-            .map(|n| store.connect(&format!("agents{n}")))
-            .collect();
+        let field = Field::new()?;
+        let pool: Result<_> = {
+            // What a connection does it does where it was made.
+            let handle = field.handle();
+            let _there = handle.enter();
+            let connect = |n| store.connect(&format!("agents{n}"));
+            (0..connections).map(connect).collect()
+        };
         let site = Site {
             keys: keys.clone(),
             directory: run.path().to_owned(),
             kind: options.agents,
             start_time: options.start_time,
+            field: field.handle(),
         };
         let mut cluster = Self {
             keys,
@@ -143,12 +153,13 @@ impl Cluster {
             workload: Workload::new(options.machines, options.anti_affinity),
             submitted: 0,
             progress,
-            report: Report::new(title(&options)),
+            report: Report::new(title(&options, &store)?),
             pool: pool?,
             site,
             store,
             tidying,
             run,
+            _field: field,
             options,
         };
         for n in 0..cluster.options.engines {
@@ -228,7 +239,7 @@ impl Drop for Cluster {
     }
 }
 
-fn title(options: &Options) -> String {
+fn title(options: &Options, store: &Store) -> Result<String> {
     let Options {
         machines,
         units,
@@ -236,9 +247,9 @@ fn title(options: &Options) -> String {
         connections,
         ..
     } = options;
-    let store = match options.store {
-        store::Kind::Etcd => "etcd",
-        store::Kind::Memory => "the store in memory",
+    let store = match store {
+        Store::Etcd(etcd) => format!("etcd {}", etcd.version()?),
+        Store::Memory(_) => "the store in memory".to_owned(),
     };
     let agents = match options.agents {
         machine::Kind::Active => "agents",
@@ -250,7 +261,7 @@ fn title(options: &Options) -> String {
         "units"
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!(
+    Ok(format!(
         "{machines} machines ({agents}, {connections} connections), {units} {kind}, {engines} engines, {store}, {cores} cores"
-    )
+    ))
 }

@@ -1,6 +1,5 @@
 //! The cluster's store: a real etcd, or its twin in memory.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -8,6 +7,7 @@ use fleetd::registry::SharedRegistry;
 use fleetd::registry::memory::MemoryRegistry;
 
 use crate::etcd::{Counts, Etcd};
+use crate::run::Options;
 use crate::usage::Usage;
 
 /// Which store the cluster has.
@@ -38,13 +38,13 @@ pub(crate) struct Look {
 }
 
 impl Store {
-    /// An empty store; etcd's data lie below `directory`.
+    /// An empty store, as the options have it.
     ///
     /// # Errors
     /// If etcd does not come up.
-    pub(crate) fn start(kind: Kind, directory: &Path) -> Result<Self> {
-        Ok(match kind {
-            Kind::Etcd => Self::Etcd(Etcd::start(directory)?),
+    pub(crate) fn start(options: &Options) -> Result<Self> {
+        Ok(match options.store {
+            Kind::Etcd => Self::Etcd(Etcd::start(options.etcd.as_deref(), &options.data)?),
             Kind::Memory => Self::Memory(MemoryRegistry::new()),
         })
     }

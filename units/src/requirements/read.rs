@@ -6,7 +6,7 @@ use super::values::{
     CONFLICTS, FAILURE_DOMAIN, GLOBAL, Key, MACHINE_ID, MACHINE_METADATA, MACHINE_OF, ON_DISCONNECT,
     REPLACES, SPREAD, Value, Values,
 };
-use super::{OnDisconnect, Parsed, RequirementError, Requirements, Warning, warn};
+use super::{OnDisconnect, Parsed, RequirementError, Requirements, Warning};
 use crate::glob::Glob;
 use crate::machine::{MachineId, is_metadata_key};
 use crate::name::UnitName;
@@ -19,7 +19,7 @@ const SEVERAL: &str = "for several, quote each or repeat the key";
 pub(super) fn read(file: &UnitFile, name: Option<&UnitName>) -> Result<Parsed, RequirementError> {
     let mut reader = Reader {
         values: Values { file, name },
-        warnings: warn::of_file(file),
+        warnings: Vec::new(),
     };
     let requirements = Requirements {
         machine_id: reader.machine_id()?,

@@ -9,7 +9,7 @@ fn name(text: &str) -> UnitName {
 
 /// Parses the lines of an `[X-Fleet]` section.
 fn parse(unit: &str, lines: &str) -> Result<Parsed, RequirementError> {
-    Requirements::parse(
+    Parsed::of(
         &name(unit),
         &UnitFile::parse(&format!("[X-Fleet]\n{lines}")).unwrap(),
     )
@@ -39,16 +39,14 @@ const OTHER_ID: &str = "fedcba9876543210fedcba9876543210";
 #[test]
 fn nothing_is_asked_for_unless_written() {
     assert_eq!(
-        Requirements::parse(&name("a.service"), &UnitFile::default()).unwrap(),
+        Parsed::of(&name("a.service"), &UnitFile::default()).unwrap(),
         Parsed::default()
     );
     let file =
         UnitFile::parse("[Unit]\nConflicts=a.service\n[x-fleet]\nGlobal=true\n[X-Fleet]\nglobal=true\n")
             .unwrap();
     assert_eq!(
-        Requirements::parse(&name("a.service"), &file)
-            .unwrap()
-            .requirements,
+        Parsed::of(&name("a.service"), &file).unwrap().requirements,
         Requirements::default(),
         "sections and keys are case-sensitive"
     );
@@ -318,7 +316,7 @@ fn a_template_keeps_its_specifiers() {
 fn unknown_keys_and_sections_are_warned_of() {
     let file =
         "[X-Fleet]\nMachineof=a\nWeight=3\nMachineof=b\nX-Global=true\n[x-fleet]\nGlobal=1\n[Service]\nA=b\n";
-    let parsed = Requirements::parse(&name("a.service"), &UnitFile::parse(file).unwrap()).unwrap();
+    let parsed = Parsed::of(&name("a.service"), &UnitFile::parse(file).unwrap()).unwrap();
     let told = |warning: &Warning| {
         (
             warning.to_string(),
@@ -346,7 +344,7 @@ fn unknown_keys_and_sections_are_warned_of() {
 #[test]
 fn skipped_text_is_warned_of() {
     let file = UnitFile::parse("Global=true\n[X-Fleet]\nGlobal=no\n").unwrap();
-    let parsed = Requirements::parse(&name("a.service"), &file).unwrap();
+    let parsed = Parsed::of(&name("a.service"), &file).unwrap();
     assert_eq!(
         texts(parsed.warnings),
         ["line 1, column 1: this stands before the first section and is ignored"]
@@ -357,7 +355,7 @@ fn skipped_text_is_warned_of() {
 fn every_spelling_of_every_key_is_known() {
     for key in values::KEYS.concat() {
         let file = UnitFile::from_options(vec![UnitOption::new(SECTION, key, "x")]).unwrap();
-        if let Ok(parsed) = Requirements::parse(&name("a.service"), &file) {
+        if let Ok(parsed) = Parsed::of(&name("a.service"), &file) {
             assert!(
                 texts(parsed.warnings)
                     .iter()

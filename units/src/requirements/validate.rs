@@ -1,6 +1,6 @@
 //! The whole check of a unit at submit.
 
-use super::{Location, Parsed, RequirementError, Requirements};
+use super::{Location, Parsed, RequirementError};
 use crate::escape;
 use crate::name::{UnitName, UnitType};
 use crate::unit_file::{UnitFile, excerpt};
@@ -40,7 +40,7 @@ pub fn validate(name: &UnitName, file: &UnitFile) -> Result<Parsed, ValidateErro
         return Err(ValidateError::Empty);
     }
     check_path(name, file)?;
-    Ok(Requirements::parse(name, file)?)
+    Ok(Parsed::of(name, file)?)
 }
 
 /// Mounts, automounts and swaps are named by their path, and systemd loads no other. What it does not take from the
