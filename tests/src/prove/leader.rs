@@ -198,7 +198,11 @@ fn gap(cluster: &Cluster, asker: usize, run: usize, end: End, leader: &Machine) 
             asked
         });
         std::thread::sleep(BEFORE);
-        hurry.store(end.is_graceful(), Ordering::Relaxed);
+        if end.is_graceful() {
+            hurry.store(true, Ordering::Relaxed);
+            // Whoever asks may have just gone to sleep for long.
+            std::thread::sleep(SELDOM * 2);
+        }
         let struck = strike(leader, end);
         // As long as is allowed and a little more: what takes longer has no placement, which is an error.
         std::thread::sleep(end.allowed() + Duration::from_secs(3));
