@@ -1,4 +1,4 @@
-//! How the times grow with the cluster: `cargo bench -p fleetd -- growth [MACHINES…]`.
+//! How the times grow with the cluster: `cargo bench -p fleetd -- growth [kept|full] [MACHINES…]`.
 //!
 //! Prints tables in Markdown, as `docs/performance.md` has them, and draws each into `docs/growth/`. Quicker and
 //! coarser than criterion: a handful of runs, of which the least, the middle and the longest are shown. A flavour goes
@@ -26,16 +26,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 const RUNS: std::ops::RangeInclusive<usize> = 3..=15;
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Measures all flavours on so many machines each.
+/// Measures all flavours on so many machines each, these ways.
 ///
 /// # Errors
 /// A plot that cannot be written.
-pub(crate) fn run(mut sizes: Vec<usize>) -> Result<()> {
+pub(crate) fn run(ways: &[Way], mut sizes: Vec<usize>) -> Result<()> {
     if sizes.is_empty() {
         sizes.extend(SIZES);
     }
     sizes.sort_unstable();
-    for way in Way::ALL {
+    for &way in ways {
         let series: Vec<Series> = Flavour::ALL
             .iter()
             .map(|flavour| follow(way, *flavour, &sizes))

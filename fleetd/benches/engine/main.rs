@@ -33,7 +33,12 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if words.iter().any(|word| word == "growth") {
         let sizes = words.iter().filter_map(|word| word.parse().ok()).collect();
-        return growth::run(sizes).unwrap();
+        let named = |way: &Way| words.contains(&way.to_string());
+        let ways: Vec<Way> = match Way::ALL.into_iter().filter(named).collect::<Vec<_>>() {
+            none if none.is_empty() => Way::ALL.to_vec(),
+            some => some,
+        };
+        return growth::run(&ways, sizes).unwrap();
     }
     let mut criterion = Criterion::default()
         .sample_size(10)

@@ -42,8 +42,8 @@ impl Leadership {
         self.lost.is_cancelled()
     }
 
-    /// Hands over at once.
-    pub async fn resign(self) {
+    /// Hands over at once. To be the last thing that is done with it.
+    pub async fn resign(&self) {
         self.renewal.abort();
         match self.registry.revoke(self.lease).await {
             Ok(()) => tracing::info!(fence = self.fence, "resigned as leader"),

@@ -88,13 +88,15 @@ impl Engine {
             };
             self.metrics.leads();
             self.candidacy.leads(Some(leadership.fence));
+            // What a leader knows of a large cluster takes a while to let go of: that comes after the handing over.
+            let mut term = std::pin::pin!(self.lead(&leadership, &cluster));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = leadership.lost() => {}
                 _ = doubts.changed() => {}
                 () = self.candidacy.until(false) => {}
-                () = self.lead(&leadership, &cluster) => {}
+                () = &mut term => {}
             }
             self.metrics.follows();
             self.candidacy.leads(None);
