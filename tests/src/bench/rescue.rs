@@ -1,5 +1,7 @@
 //! A machine loses its power: how long until its unit answers from another one.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::Size;
@@ -39,6 +41,9 @@ fn rescue(fleet: &Fleet, with_etcd: bool, printer: &Printer) -> Result<Rescue> {
     // etcd leads where it likes; it is moved to where the case wants it.
     let seat = if with_etcd { homes.first } else { homes.second };
     cluster.move_etcd_leader(seat)?;
+    // With that each lease got its whole TTL and one of etcd's election timeouts on top. In the case without an election
+    // that would count as ours: until every machine has renewed, which it does three times per TTL.
+    std::thread::sleep(job::TTL / 3 + Duration::from_secs(1));
     let rescue = job::lose(&cluster, Runtime::Docker, homes, printer)?;
     ensure!(
         rescue.held_etcd_leader == with_etcd,

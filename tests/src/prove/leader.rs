@@ -2,8 +2,9 @@
 //!
 //! New units are asked for all the time (only to be loaded, so that no process is started), and a watch in etcd writes
 //! down when each gets its place and who leads. The figure is the time from the fault to the first placement by the
-//! next leader. Not the longest time without a placement: that has in it how often somebody asks, and the start of the
-//! old leader's fleetd a moment later, which takes the host's processors from everybody.
+//! next leader, or from what the old one placed after it: one that leaves with its machine leads until its units are gone.
+//! Not the longest time without a placement: that has in it the start of the old leader's fleetd a moment later, which
+//! takes the host's processors from everybody.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -170,7 +171,7 @@ fn mend(machine: &Machine, end: End) -> Result<()> {
 pub struct Gap {
     /// From asking for a unit to its place while all was well: the median.
     pub usual: Duration,
-    /// From the fault to the first placement by the next leader.
+    /// From the fault, or the last placement by the old leader after it, to the first one by the next leader.
     pub vacant: Duration,
     asked: usize,
     placed: usize,
@@ -218,7 +219,7 @@ fn gap(cluster: &Cluster, asker: usize, run: usize, end: End, leader: &Machine) 
             bail!("{path} is not destroyed: {status} {answer}");
         }
     }
-    let acted = first_act(&keys, &puts, struck).context("nobody led and placed anything after the fault")?;
+    let vacant = vacancy(&keys, &puts, struck).context("nobody led and placed anything after the fault")?;
     let places: BTreeMap<&str, SystemTime> = puts
         .iter()
         .filter_map(|put| Some((put.key.strip_prefix(&keys.schedules())?, put.at)))
@@ -231,17 +232,24 @@ fn gap(cluster: &Cluster, asker: usize, run: usize, end: End, leader: &Machine) 
     ensure!(!waits.is_empty(), "nothing was placed before the fault");
     Ok(Gap {
         usual: waits[waits.len() / 2],
-        vacant: acted.duration_since(struck).unwrap_or_default(),
+        vacant,
         asked: asked.len(),
         placed: places.len(),
     })
 }
 
-/// When whoever came to lead after that moment first placed a unit.
-fn first_act(keys: &Keys, puts: &[Put], after: SystemTime) -> Option<SystemTime> {
-    let mut puts = puts.iter();
-    puts.find(|put| put.key == keys.leader() && put.at >= after)?;
-    Some(puts.find(|put| put.key.starts_with(&keys.schedules()))?.at)
+/// How long nobody placed anything between whoever led at that moment and whoever came next.
+fn vacancy(keys: &Keys, puts: &[Put], struck: SystemTime) -> Option<Duration> {
+    let is_place = |put: &&Put| put.key.starts_with(&keys.schedules());
+    let next = puts
+        .iter()
+        .position(|put| put.key == keys.leader() && put.at >= struck)?;
+    let (before, after) = puts.split_at(next);
+    let since = before
+        .iter()
+        .rfind(is_place)
+        .map_or(struck, |last| last.at.max(struck));
+    after.iter().find(is_place)?.at.duration_since(since).ok()
 }
 
 #[cfg(test)]
@@ -251,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_old_leader_placed_and_who_led_before_the_fault_do_not_count() {
+    fn nobody_places_from_the_fault_or_the_old_leaders_last_word_to_the_next_ones_first() {
         let keys = Keys::default();
         let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
         let put = |key: String, millis| Put {
@@ -270,8 +278,14 @@ mod tests {
             placed(170),
             placed(180),
         ];
-        assert_eq!(first_act(&keys, &puts, at(100)), Some(at(170)));
-        assert_eq!(first_act(&keys, &puts, at(5)), Some(at(20)));
-        assert_eq!(first_act(&keys, &puts[..4], at(100)), None);
+        let millis = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(vacancy(&keys, &puts, at(100)), millis(60), "it placed one more");
+        assert_eq!(vacancy(&keys, &puts, at(120)), millis(50));
+        assert_eq!(
+            vacancy(&keys, &puts, at(5)),
+            millis(15),
+            "nobody had placed anything"
+        );
+        assert_eq!(vacancy(&keys, &puts[..4], at(100)), None);
     }
 }
