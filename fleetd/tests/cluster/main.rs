@@ -4,6 +4,7 @@ mod guarded;
 mod lost;
 mod metadata;
 mod metrics;
+mod order;
 mod recovery;
 mod reload;
 

@@ -7,7 +7,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// The threads, for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Field(Option<Runtime>);
+pub(crate) struct Field {
+    handle: Handle,
+    /// Here until it is dropped.
+    runtime: Option<Runtime>,
+}
 
 impl Field {
     /// As many threads as the host has processors.
@@ -16,21 +20,23 @@ impl Field {
     /// If there are none to be had.
     pub(crate) fn new() -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
-        Ok(Self(Some(builder.thread_name("agents").enable_all().build()?)))
+        let runtime = builder.thread_name("agents").enable_all().build()?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
     }
 
     /// To have something run there.
     pub(crate) fn handle(&self) -> Handle {
-        self.0
-            .as_ref()
-            .map_or_else(Handle::current, |runtime| runtime.handle().clone())
+        self.handle.clone()
     }
 }
 
 impl Drop for Field {
     fn drop(&mut self) {
         // A runtime that is simply dropped waits for its threads, which a task must not.
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
