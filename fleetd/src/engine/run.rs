@@ -5,6 +5,7 @@
 
 mod write;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -25,7 +26,7 @@ use crate::watchdog::Pulse;
 /// A full read now and then, against whatever a watch may have missed (design §1, law 3). Shortened by up to a fifth.
 const RELIST: Duration = Duration::from_secs(600);
 
-/// How long to wait for the mirror to show a write, before planning again without it.
+/// How long the mirror may show nothing new while a write of ours is still to come, before planning again without it.
 const ECHO: Duration = Duration::from_millis(500);
 
 /// One machine's candidate for the engine.
@@ -126,6 +127,7 @@ impl Engine {
             heard: None,
             backoff: Backoff::default(),
             is_listed: false,
+            unread: VecDeque::new(),
         };
         loop {
             let next_look = leader.next_look();
@@ -138,12 +140,12 @@ impl Engine {
                     mirror.nudge_relist();
                     continue;
                 }
-                update = mirror.next() => {
+                update = leader.next(&mut mirror) => {
                     if !leader.take(update) {
                         return;
                     }
                     // What is ready already is taken in before planning: one pass for all of it.
-                    while let Some(update) = futures_util::FutureExt::now_or_never(mirror.next()) {
+                    while let Some(update) = futures_util::FutureExt::now_or_never(leader.next(&mut mirror)) {
                         if !leader.take(update) {
                             return;
                         }
@@ -162,7 +164,7 @@ impl Engine {
                 }
             }
             if leader.is_current() {
-                leader.pass().await;
+                leader.pass(&mut mirror).await;
             }
         }
     }
@@ -178,16 +180,27 @@ struct Leader<'a> {
     scheduler: Scheduler,
     memory: Memory,
     started: Instant,
-    /// The mirror has to show this revision, or this moment has to come, before the next plan.
+    /// The mirror has to show this revision, or this moment has to come, before the next plan. A mirror that is on its way
+    /// there puts the moment off: what it does not show yet would be decided again, and refused.
     awaited: Option<(Revision, Instant)>,
     wake: Option<Instant>,
     /// When the oldest change arrived that has not been planned for.
     heard: Option<Instant>,
     backoff: Backoff,
     is_listed: bool,
+    /// What the mirror has told while a plan was written.
+    unread: VecDeque<Update>,
 }
 
 impl Leader<'_> {
+    /// What the cluster has come to; may be dropped before it is done.
+    async fn next(&mut self, mirror: &mut Mirror) -> Update {
+        match self.unread.pop_front() {
+            Some(update) => update,
+            None => mirror.next().await,
+        }
+    }
+
     /// Takes an update in; `false` ends the term.
     fn take(&mut self, update: Update) -> bool {
         match update {
@@ -221,6 +234,11 @@ impl Leader<'_> {
                 self.heard.get_or_insert_with(Instant::now);
                 let touched = self.cluster.apply(&batch);
                 self.scheduler.note(touched);
+                if let Some((revision, deadline)) = &mut self.awaited
+                    && *revision < Revision::MAX
+                {
+                    *deadline = (*deadline).max(Instant::now() + ECHO);
+                }
             }
             Update::Disconnected(error) => tracing::warn!(%error, "lost sight of the cluster"),
             Update::Reconnected => tracing::info!("saw the cluster again"),
@@ -249,15 +267,12 @@ impl Leader<'_> {
     }
 
     fn next_look(&self) -> Option<Instant> {
-        let echo = self.awaited.map(|(_, deadline)| deadline);
-        match (echo, self.wake) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        // What time alone decides is planned with the rest.
+        self.awaited.map(|(_, deadline)| deadline).or(self.wake)
     }
 
     /// Plans, and writes what came out.
-    async fn pass(&mut self) {
+    async fn pass(&mut self, mirror: &mut Mirror) {
         self.awaited = None;
         let (began, metrics) = (Instant::now(), &self.engine.metrics);
         let heard = self.heard.take().unwrap_or(began);
@@ -290,7 +305,7 @@ impl Leader<'_> {
                 "held back after a mass loss"
             );
         }
-        if let Err(failure) = self.write(&steps, heard).await {
+        if let Err(failure) = self.write(&steps, heard, mirror).await {
             // Not answered yet: the next pass takes so much longer.
             self.heard = Some(heard);
             self.give_up_pass(failure);

@@ -1,4 +1,5 @@
-//! What of a plan is written side by side, and what waits (docs/architecture.md, "Decided on what was read").
+//! What of a plan is written side by side, what waits, and what the next plan waits for (docs/architecture.md, "Decided on
+//! what was read").
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,4 +87,24 @@ async fn a_machine_is_taken_in_and_a_content_removed_after_all_that_a_plan_decid
         side_by_side += usize::from(!has_waited);
     }
     assert!(side_by_side >= 3, "{log:?}");
+}
+
+/// Regression: after half a second without its own last write it planned all the same, and so decided again about every
+/// unit of which it had not yet seen the decision, over and over, while its picture was on its way.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_picture_falls_behind_decides_nothing_twice() {
+    let mut world = World::empty();
+    for n in 0..UNITS {
+        world.launch(&format!("u{n}.service"), PLAIN).await;
+    }
+    let only = world.join(&[]).await;
+    world.machines[only].client.lag(Duration::from_millis(100));
+    world.pass(60).await;
+    world.settle().await;
+    check(&world).await;
+    assert_eq!(world.active_on("u0.service"), [only]);
+
+    let engine = world.machines[only].counted();
+    assert_eq!(engine.scheduled.get(), UNITS as u64);
+    assert_eq!(engine.schedule_failed.get(), 0);
 }

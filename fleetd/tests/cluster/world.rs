@@ -16,7 +16,7 @@ use fleetd::engine::{Candidacy, Engine, Policy};
 use fleetd::guard::clock::Virtual;
 use fleetd::guard::{self, Guard};
 use fleetd::init::scripted::ScriptedInit;
-use fleetd::metrics::Metrics;
+use fleetd::metrics::{EngineMetrics, Metrics};
 use fleetd::registry::keys::Keys;
 use fleetd::registry::memory::{MemoryClient, MemoryRegistry};
 use fleetd::registry::trust::Trust;
@@ -435,6 +435,11 @@ impl Host {
             requests,
             tasks: vec![agent, engine],
         });
+    }
+
+    /// What its engine has counted since its fleetd was started.
+    pub(crate) fn counted(&self) -> Arc<EngineMetrics> {
+        self.daemon.as_ref().unwrap().metrics.engine.clone()
     }
 
     /// Why this machine does not believe the registry, if it does not.

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use units::MachineId;
 
 use crate::etcd::sample;
-use crate::machine::TTL;
 
 /// A candidate that runs.
 #[derive(Debug)]
@@ -66,10 +65,7 @@ impl Candidate {
             machine: id,
             trust,
             candidacy: candidacy.clone(),
-            policy: Policy {
-                brake_hold: TTL,
-                ..Policy::default()
-            },
+            policy: Policy::default(),
             metrics: metrics.engine.clone(),
             pulse: Pulse::default(),
         };

@@ -22,9 +22,6 @@ use units::{Capacity, MachineId, MachineRecord, Metadata, Presence};
 
 use crate::scratch::Scratch;
 
-/// As in production by default.
-pub(crate) const TTL: Duration = Duration::from_secs(15);
-
 /// A presence that nobody renews has to last as long as the run.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
@@ -54,6 +51,8 @@ pub(crate) struct Site {
     pub directory: PathBuf,
     /// What stands for them.
     pub kind: Kind,
+    /// How long their leases live without being renewed.
+    pub ttl: Duration,
     /// How long their systemd takes over a start.
     pub start_time: Duration,
     /// Where agents run.
@@ -109,7 +108,7 @@ impl Site {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 disable_engine: false,
             },
-            ttl: TTL,
+            ttl: self.ttl,
             local: Local::open(&run.join("units"), &run.join("records"))?,
             standing: Arc::default(),
             pulse: Pulse::default(),
@@ -134,7 +133,7 @@ impl Site {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             disable_engine: false,
             left: false,
-            ttl: TTL.as_secs(),
+            ttl: self.ttl.as_secs(),
         };
         let presence = Presence {
             boot_id: boot_id(n),

@@ -64,6 +64,10 @@ struct Arguments {
     /// Times that the leader is restarted.
     #[arg(long, default_value_t = 5)]
     restarts: usize,
+    /// Seconds that a machine's lease lives without being renewed [default: 15, in memory 120: that many agents on a few
+    /// processors do not come to renew in time].
+    #[arg(long)]
+    ttl: Option<u64>,
     /// Milliseconds that a machine's systemd takes over a start.
     #[arg(long, default_value_t = 20)]
     start_time: u64,
@@ -147,9 +151,9 @@ async fn measure(arguments: &Arguments) -> Result<()> {
 }
 
 fn options(arguments: &Arguments) -> Options {
-    let (machines, each) = match arguments.store {
-        store::Kind::Etcd => (1000, 50),
-        store::Kind::Memory => (5000, 30),
+    let (machines, each, ttl) = match arguments.store {
+        store::Kind::Etcd => (1000, 50, 15),
+        store::Kind::Memory => (5000, 30, 120),
     };
     let machines = arguments.machines.unwrap_or(machines);
     Options {
@@ -161,6 +165,7 @@ fn options(arguments: &Arguments) -> Options {
         connections: arguments.connections,
         changes: arguments.changes,
         restarts: arguments.restarts,
+        ttl: Duration::from_secs(arguments.ttl.unwrap_or(ttl)),
         start_time: Duration::from_millis(arguments.start_time),
         anti_affinity: arguments.anti_affinity,
         etcd: arguments.etcd.clone(),

@@ -49,6 +49,8 @@ pub(crate) struct Options {
     pub changes: usize,
     /// Times that the leader is restarted.
     pub restarts: usize,
+    /// How long an agent's lease lives without being renewed.
+    pub ttl: Duration,
     /// How long a start takes each machine's systemd.
     pub start_time: Duration,
     /// No two instances of one file on a machine.
@@ -140,6 +142,7 @@ impl Cluster {
             keys: keys.clone(),
             directory: run.path().to_owned(),
             kind: options.agents,
+            ttl: options.ttl,
             start_time: options.start_time,
             field: field.handle(),
         };

@@ -14,8 +14,9 @@ use units::{Hold, MachineId, Placement, State, UnitName};
 
 use crate::progress::Progress;
 
-/// How often a wait looks; what it waited for carries its own time.
-const PAUSE: Duration = Duration::from_millis(2);
+/// How often a wait looks; what it waited for carries its own time. Each look goes through all units, on the processors
+/// that are measured.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Follows the whole store.
 #[derive(Debug)]
@@ -31,12 +32,14 @@ pub(crate) struct Tally {
     pub revision: Revision,
     /// Machines that are present.
     pub present: HashMap<MachineId, Instant>,
+    /// How often a machine ceased to be.
+    pub missed: u64,
     /// Machines that the leader has taken in.
     pub seen: HashMap<MachineId, Instant>,
     /// Where units belong.
     pub placed: HashMap<UnitName, (MachineId, Instant)>,
-    /// Where units are active, by the word of that machine.
-    pub active: HashMap<UnitName, (MachineId, Instant)>,
+    /// Where units are active, by the word of these machines: of two for a while, when one is moved.
+    active: HashMap<UnitName, Vec<(MachineId, Instant)>>,
 }
 
 impl Witness {
@@ -112,10 +115,18 @@ async fn follow(registry: SharedRegistry, keys: Keys, tally: Arc<Mutex<Tally>>) 
 impl Tally {
     /// Units that are active where they belong.
     pub(crate) fn at_home(&self) -> usize {
-        let is_home = |(unit, (on, _)): &(&UnitName, &(MachineId, Instant))| {
-            self.placed.get(*unit).is_some_and(|(home, _)| home == on)
-        };
-        self.active.iter().filter(is_home).count()
+        self.placed
+            .keys()
+            .filter(|unit| self.home(unit).is_some())
+            .count()
+    }
+
+    /// Since when the unit has belonged where it does, and since when it is active there, if it is.
+    pub(crate) fn home(&self, unit: &UnitName) -> Option<(Instant, Instant)> {
+        let (home, placed) = self.placed.get(unit)?;
+        let copies = self.active.get(unit)?;
+        let (_, active) = copies.iter().find(|(on, _)| on == home)?;
+        Some((*placed, *active))
     }
 
     fn apply(&mut self, keys: &Keys, batch: &Batch) {
@@ -147,10 +158,10 @@ impl Tally {
                     return;
                 };
                 let is_active = state.hold == Hold::Held && state.active == "active";
-                let known = self.active.get(&unit).is_some_and(|(on, _)| *on == machine);
-                match (is_active, known) {
-                    (true, false) => drop(self.active.insert(unit, (machine, now))),
-                    (false, true) => drop(self.active.remove(&unit)),
+                let copies = self.active.entry(unit).or_default();
+                match (is_active, copies.iter().position(|(on, _)| *on == machine)) {
+                    (true, None) => copies.push((machine, now)),
+                    (false, Some(copy)) => drop(copies.swap_remove(copy)),
                     _ => {}
                 }
             }
@@ -160,13 +171,16 @@ impl Tally {
 
     fn delete(&mut self, keys: &Keys, key: &str) {
         match keys.parse(key) {
-            Some(Key::Presence(machine)) => drop(self.present.remove(&machine)),
+            Some(Key::Presence(machine)) => {
+                self.missed += 1;
+                self.present.remove(&machine);
+            }
             Some(Key::Seen(machine)) => drop(self.seen.remove(&machine)),
             Some(Key::Schedule(unit)) => drop(self.placed.remove(&unit)),
-            Some(Key::State(machine, unit))
-                if self.active.get(&unit).is_some_and(|(on, _)| *on == machine) =>
-            {
-                self.active.remove(&unit);
+            Some(Key::State(machine, unit)) => {
+                if let Some(copies) = self.active.get_mut(&unit) {
+                    copies.retain(|(on, _)| *on != machine);
+                }
             }
             _ => {}
         }

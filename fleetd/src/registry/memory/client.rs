@@ -56,6 +56,12 @@ impl MemoryClient {
         self.link.change(|w| (w.there, w.back) = (there, back));
     }
 
+    /// Makes watches fall behind: each hands over one batch in `each`; answers are not slowed down. What leads
+    /// a large cluster on a busy machine sees its own writes so.
+    pub fn lag(&self, each: Duration) {
+        self.link.change(|w| w.lag = each);
+    }
+
     /// The next commit is made as usual, but its answer is lost: [`RegistryError::Unknown`].
     pub fn lose_next_answer(&self) {
         self.link.lose_next_answer();
@@ -238,6 +244,10 @@ async fn forward(
             link.cross(sent, Direction::Back)
                 .await
                 .map_err(RegistryError::Unavailable)?;
+            let lag = link.weather().lag;
+            if !lag.is_zero() {
+                tokio::time::sleep(lag).await;
+            }
             let batch = news?;
             link.count(|c| c.told += batch.changes.len() as u64);
             if out.send(Ok(batch)).await.is_err() {

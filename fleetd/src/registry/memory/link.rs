@@ -33,6 +33,8 @@ pub(super) struct Weather {
     pub(super) there: Duration,
     /// How long an answer or a watched change takes back.
     pub(super) back: Duration,
+    /// How long each batch of a watch keeps it from handing over the next.
+    pub(super) lag: Duration,
     /// Raised to break the watches that are open.
     pub(super) breaks: u64,
 }

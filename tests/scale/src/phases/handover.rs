@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::candidate::Candidate;
 use crate::report::Figure;
@@ -29,8 +29,9 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
         let old = cluster.candidates.remove(leader);
         let began = Instant::now();
         old.begin_to_stop();
+        led.push(leads(cluster, began)?);
+        // Not before: its thread may have to wait for the store, which by then gives the next leader everything.
         user::put(&cluster.api, &unit).await?;
-        led.push(leads(cluster, began).await?);
         let (witness, patience) = (&cluster.witness, cluster.options.patience);
         let placed = |t: &crate::witness::Tally| usize::from(t.placed.contains_key(&unit.name));
         witness
@@ -68,12 +69,14 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
-async fn leads(cluster: &Cluster, began: Instant) -> Result<Duration> {
+fn leads(cluster: &Cluster, began: Instant) -> Result<Duration> {
     while !cluster.candidates.iter().any(Candidate::leads) {
         if began.elapsed() > cluster.options.patience {
             bail!("nobody leads after {} s", cluster.options.patience.as_secs());
         }
-        sleep(Duration::from_millis(1)).await;
+        // This thread is none of the runtime's workers, which go on; its timers would wait for them, and one of them lets
+        // go of what the old leader knew while another reads the same for the next.
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(began.elapsed())
 }

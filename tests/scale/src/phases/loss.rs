@@ -39,10 +39,10 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     let revoked = began.elapsed();
     let agents = cluster.options.agents;
     let safe = |tally: &Tally, unit: &UnitName| {
-        let (on, at) = tally.placed.get(unit).filter(|(on, _)| !gone.contains(on))?;
+        let (_, at) = tally.placed.get(unit).filter(|(on, _)| !gone.contains(on))?;
         match agents {
             Kind::Passive => Some((*at, *at)),
-            Kind::Active => Some((*at, tally.active.get(unit).filter(|(active, _)| active == on)?.1)),
+            Kind::Active => tally.home(unit),
         }
     };
     let (progress, patience) = (&cluster.progress, cluster.options.patience);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use fleetd::registry::{Commit, MAX_OPS, Txn, encode};
 use tokio::time::{Instant, sleep};
-use units::{DesiredState, MachineId, UnitName, UnitRecord};
+use units::{DesiredState, UnitRecord};
 
 use crate::machine::Kind;
 use crate::report::Figure;
@@ -79,13 +79,13 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
 }
 
 fn active(cluster: &mut Cluster, began: Instant) {
+    #[expect(clippy::cast_precision_loss, reason = "machines of one run")]
+    let missed = cluster.witness.tally().missed as f64;
     let (active, after): (Vec<_>, Vec<_>) = {
         let tally = cluster.witness.tally();
-        let times =
-            |(unit, (_, at)): (&UnitName, &(MachineId, Instant))| Some((*at, tally.placed.get(unit)?.1));
-        let times = tally.active.iter().filter_map(times);
-        times
-            .map(|(active, placed)| (active - began, active.saturating_duration_since(placed)))
+        let homes = tally.placed.keys().filter_map(|unit| tally.home(unit));
+        homes
+            .map(|(placed, active)| (active - began, active.saturating_duration_since(placed)))
             .unzip()
     };
     let end = active.iter().max().copied().unwrap_or_default();
@@ -98,6 +98,12 @@ fn active(cluster: &mut Cluster, began: Instant) {
     );
     report.add(PHASE, "active, from the word go", rate(active.len(), end), "");
     report.add(PHASE, "from placed to active, each", Figure::spread(after), "");
+    report.add(
+        PHASE,
+        "machines that were missed meanwhile, for want of processors",
+        Figure::Count(missed),
+        "",
+    );
 }
 
 fn seconds(time: Duration) -> Figure {
