@@ -78,6 +78,8 @@ pub enum Act {
     Mend,
     /// The way to etcd takes so long, and so long back.
     Slow(Who, Duration, Duration),
+    /// Watches fall behind: each of their batches takes so long, one after the other.
+    Lag(Who, Duration),
     /// The next commit's answer is lost.
     LoseAnswer(Who),
     /// The next decision of this machine's engine arrives this late.
@@ -301,9 +303,14 @@ impl Writer {
                 }
                 self.at(later, Act::Mend);
             }
-            45..51 => {
+            45..49 => {
                 let (there, back) = (self.dice.millis(0, 900), self.dice.millis(0, 900));
                 self.now(Act::Slow(who, there, back));
+                self.at(self.now + long, Act::Mend);
+            }
+            49..51 => {
+                let each = self.dice.millis(10, 900);
+                self.now(Act::Lag(who, each));
                 self.at(self.now + long, Act::Mend);
             }
             51..54 => self.now(Act::LoseAnswer(who)),

@@ -132,6 +132,7 @@ impl World {
             Act::Deafen(who) => self.links(who, |link| link.deafen()),
             Act::Mend => self.mend(),
             Act::Slow(who, there, back) => self.links(who, |link| link.delay(there, back)),
+            Act::Lag(who, each) => self.links(who, |link| link.lag(each)),
             Act::LoseAnswer(who) => self.links(who, |link| link.lose_next_answer()),
             Act::LateDecision(who, late) => self.hosts[self.find(who)].link(Role::Engine).late_commit(late),
             Act::DropWatches(who) => self.links(who, |link| link.drop_watches()),
@@ -190,6 +191,7 @@ impl World {
             self.all_links(|link| {
                 link.mend();
                 link.delay(Duration::ZERO, Duration::ZERO);
+                link.lag(Duration::ZERO);
             });
         }
     }
