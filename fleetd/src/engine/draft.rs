@@ -1,16 +1,39 @@
-//! What a pass has decided about one unit so far. Only what differs from the cluster comes out at the end.
+//! What a pass knows of one unit, and what it has decided about it so far. Only what differs from the cluster comes out
+//! at the end.
+//!
+//! To find a unit by its name among tens of thousands is most of what a plan costs; so all that the cluster knows of it is
+//! looked up here, once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use units::{Assignment, MachineId, Phase, Placement, UnitName, Verdict};
+use units::{Assignment, MachineId, OnDisconnect, Phase, Placement, Requirements, UnitName, Verdict};
 
+use super::aim::Aim;
 use super::decision::{Change, Decision};
-use crate::cluster::Cluster;
+use super::view::{Asker, View};
+use crate::cluster::{Entry, Machine, Unit};
+use crate::registry::Revision;
+
+/// The units that a pass decides about, by name.
+pub(crate) type Drafts<'a> = BTreeMap<&'a UnitName, Draft<'a>>;
 
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
-    cluster: &'a Cluster,
-    unit: &'a UnitName,
+    pub(crate) unit: &'a UnitName,
+    /// The unit as its owner wants it, if there is one.
+    pub(crate) known: Option<&'a Unit>,
+    pub(crate) aim: Aim<'a>,
+    /// The unit as one that machines can be asked about, if it is known what it needs.
+    pub(crate) asker: Option<Asker<'a>>,
+    /// As [`View::places`].
+    pub(crate) places: Vec<(&'a MachineId, &'a Machine)>,
+    pub(crate) scheduled: Option<&'a Entry<Option<Placement>>>,
+    judged: Option<&'a Entry<Option<Verdict>>>,
+    /// It wants a place and has none: at first that one is to be found, at last that there is none.
+    pub(crate) is_pending: bool,
+    /// It has to be looked at again in any case: time alone changes what is decided about it.
+    pub(crate) is_restless: bool,
     schedule: Change<Placement>,
     assigns: BTreeMap<MachineId, Change<Assignment>>,
     verdict: Change<Verdict>,
@@ -19,10 +42,20 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(cluster: &'a Cluster, unit: &'a UnitName) -> Self {
+    pub(crate) fn new(view: &View<'a>, unit: &'a UnitName) -> Self {
+        let cluster = view.cluster;
+        let known = cluster.units.get(unit);
+        let requirements = known.and_then(|known| known.requirements.as_ref().ok());
         Self {
-            cluster,
             unit,
+            known,
+            aim: Aim::of(unit, known),
+            asker: requirements.map(|requirements| view.asker(unit, requirements)),
+            places: view.places(unit),
+            scheduled: cluster.schedule.get(unit),
+            judged: cluster.verdicts.get(unit),
+            is_pending: false,
+            is_restless: false,
             schedule: Change::Keep,
             assigns: BTreeMap::new(),
             verdict: Change::Keep,
@@ -31,14 +64,50 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// What it asks of machines, if that is known.
+    pub(crate) fn requirements(&self) -> Option<&'a Arc<Requirements>> {
+        self.asker.as_ref().map(|asker| asker.requirements)
+    }
+
+    /// The machine that the registry says it belongs to.
+    pub(crate) fn home(&self) -> Option<&'a MachineId> {
+        self.scheduled?.value.as_ref().map(|placement| &placement.machine)
+    }
+
     fn because(&mut self, why: &str) {
         if !self.reasons.iter().any(|r| r == why) {
             self.reasons.push(why.to_owned());
         }
     }
 
-    fn known(&self, id: &MachineId) -> Option<&Assignment> {
-        self.cluster.machines.get(id)?.assignment(self.unit)
+    /// Revision of its record; 0 if there is none.
+    pub(crate) fn generation(&self) -> Revision {
+        self.known.map_or(0, |known| known.generation)
+    }
+
+    /// What it asks for when its machine loses the cluster; `keep` if that is not known.
+    pub(crate) fn on_disconnect(&self) -> OnDisconnect {
+        self.requirements()
+            .map(|asks| asks.on_disconnect)
+            .unwrap_or_default()
+    }
+
+    /// Machines with an order to run it, readable or not, and whether they are there.
+    pub(crate) fn running(&self) -> Vec<(&'a MachineId, bool)> {
+        let runs = |m: &Machine| m.assignments.contains_key(self.unit) && !m.is_releasing(self.unit);
+        let there = self.places.iter().filter(|(_, m)| runs(m));
+        there.map(|(id, m)| (*id, m.is_present())).collect()
+    }
+
+    /// The machine, if it has been told something about the unit.
+    fn told(&self, id: &MachineId) -> Option<&'a Machine> {
+        let at = self.places.binary_search_by_key(&id, |(there, _)| there).ok()?;
+        let (_, machine) = self.places.get(at)?;
+        machine.assignments.contains_key(self.unit).then_some(machine)
+    }
+
+    fn order(&self, id: &MachineId) -> Option<&'a Assignment> {
+        self.told(id)?.assignment(self.unit)
     }
 
     /// It belongs there from now on.
@@ -49,7 +118,7 @@ impl<'a> Draft<'a> {
 
     /// It belongs nowhere.
     pub(crate) fn unschedule(&mut self, why: &str) {
-        if self.cluster.schedule.contains_key(self.unit) {
+        if self.scheduled.is_some() {
             self.because(why);
             self.schedule = Change::Clear;
         }
@@ -57,7 +126,7 @@ impl<'a> Draft<'a> {
 
     /// That machine is given this order.
     pub(crate) fn assign(&mut self, id: &MachineId, wanted: Assignment, why: &str) {
-        if self.known(id) == Some(&wanted) {
+        if self.order(id) == Some(&wanted) {
             self.assigns.insert(*id, Change::Keep);
         } else {
             self.because(why);
@@ -67,18 +136,17 @@ impl<'a> Draft<'a> {
 
     /// That machine is to let go of it. An order that cannot be read is replaced by one that can.
     pub(crate) fn release(&mut self, id: &MachineId, why: &str) {
-        let unit = self.cluster.units.get(self.unit);
-        let known = self.known(id).cloned();
+        let known = self.order(id).cloned();
         let from_record = || {
-            let record = unit.and_then(|u| u.record.as_ref().ok())?;
-            let generation = unit.map_or(0, |u| u.generation);
+            let unit = self.known?;
+            let record = unit.record.as_ref().ok()?;
             Some(Assignment {
-                generation,
+                generation: unit.generation,
                 run: record.run,
                 hash: record.hash,
                 desired: record.desired,
                 phase: Phase::Release,
-                on_disconnect: self.cluster.on_disconnect(self.unit),
+                on_disconnect: self.on_disconnect(),
             })
         };
         match known.or_else(from_record) {
@@ -97,12 +165,7 @@ impl<'a> Draft<'a> {
 
     /// That machine is told nothing any more.
     pub(crate) fn clear(&mut self, id: &MachineId, why: &str) {
-        if self
-            .cluster
-            .machines
-            .get(id)
-            .is_some_and(|m| m.assignments.contains_key(self.unit))
-        {
+        if self.told(id).is_some() {
             self.because(why);
             self.assigns.insert(*id, Change::Clear);
         }
@@ -116,11 +179,7 @@ impl<'a> Draft<'a> {
 
     /// It has no place.
     pub(crate) fn judge(&mut self, verdict: Verdict) {
-        let known = self
-            .cluster
-            .verdicts
-            .get(self.unit)
-            .and_then(|e| e.value.as_ref());
+        let known = self.judged.and_then(|judged| judged.value.as_ref());
         // The revision alone is no news.
         let same = known.is_some_and(|k| {
             Verdict {
@@ -138,10 +197,9 @@ impl<'a> Draft<'a> {
 
     /// It has a place, or wants none.
     pub(crate) fn acquit(&mut self) {
-        self.verdict = if self.cluster.verdicts.contains_key(self.unit) {
-            Change::Clear
-        } else {
-            Change::Keep
+        self.verdict = match self.judged {
+            Some(_) => Change::Clear,
+            None => Change::Keep,
         };
     }
 
@@ -153,11 +211,12 @@ impl<'a> Draft<'a> {
     }
 
     /// The decision, if there is anything to write.
-    pub(crate) fn finish(self) -> Option<Decision> {
+    pub(crate) fn finish(mut self) -> Option<Decision> {
+        self.assigns.retain(|_, change| !change.is_keep());
         let decision = Decision {
             unit: self.unit.clone(),
             schedule: self.schedule,
-            assigns: self.assigns.into_iter().filter(|(_, c)| !c.is_keep()).collect(),
+            assigns: self.assigns,
             verdict: self.verdict,
             reason: self.reasons.join("; "),
             is_rescue: self.is_rescue,

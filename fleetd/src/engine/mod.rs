@@ -3,6 +3,7 @@
 //! Pure half: [`plan`] takes the cluster at one revision to a list of [`Step`]s with reasons. IO half: the election and
 //! the run loop, which writes each step as one transaction behind the leader's fence.
 
+mod aim;
 mod balance;
 mod candidacy;
 mod decision;

@@ -18,12 +18,14 @@ mod place;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use units::{DesiredState, MachineId, Placement, UnitName, UnitRecord};
+use units::{MachineId, Placement, Requirements, UnitName, UnitRecord};
 
+use super::aim::Aim;
 use super::decision::{Decision, Step};
-use super::draft::Draft;
+use super::draft::{Draft, Drafts};
 use super::filter::{self, Rejection, Stance};
 use super::memory::{Allowance, Memory, Policy};
 use super::occupancy::{Holding, Occupancy};
@@ -61,8 +63,9 @@ pub(super) struct Outcome {
     pub(super) plan: Plan,
     pub(super) occupancy: Occupancy,
     pub(super) carriers: Carriers,
-    /// Units of the scope that have no place though they want one: anything that makes room concerns them.
-    pub(super) waiting: BTreeSet<UnitName>,
+    /// Units of the scope that a change anywhere may give a place, with what they ask for: those that have none though
+    /// they want one, and Global ones.
+    pub(super) roaming: BTreeMap<UnitName, Arc<Requirements>>,
     /// Units of the scope that have to be looked at again in any case: something is to be written about them, or time
     /// alone changes what is decided.
     pub(super) restless: BTreeSet<UnitName>,
@@ -76,57 +79,31 @@ pub(super) fn decide<'a>(
     now: Duration,
     policy: &'a Policy,
 ) -> Outcome {
+    let drafts = &mut Drafts::from_iter(scope.iter().map(|unit| (unit, Draft::new(&view, unit))));
     let mut planner = Planner {
         view,
-        scope,
         memory,
         now,
         policy,
-        drafts: BTreeMap::new(),
-        pending: BTreeSet::new(),
-        nowhere: Vec::new(),
-        waiting: BTreeSet::new(),
-        restless: BTreeSet::new(),
         plan: Plan::default(),
     };
-    for name in scope {
-        planner.view.renew(name);
+    for draft in drafts.values() {
+        planner.view.renew(draft);
     }
-    planner.settle_all();
-    planner.unseat_followers();
-    planner.make_room();
-    planner.spread_globals();
-    planner.place_all();
-    planner.judge_globals();
-    planner.finish()
-}
-
-/// What a unit is to the engine.
-pub(super) enum Aim<'a> {
-    /// Nobody wants it anywhere: destroyed, inactive, or a template.
-    Nowhere,
-    /// On one machine.
-    Somewhere(&'a UnitRecord),
-    /// On every machine that fits.
-    Everywhere,
-    /// Its record or content cannot be read: what it has is left alone, nothing new is done.
-    Unknown(&'a str),
+    planner.settle_all(drafts);
+    planner.unseat_followers(drafts);
+    planner.make_room(drafts);
+    planner.spread_globals(drafts);
+    planner.place_all(drafts);
+    planner.judge_globals(drafts);
+    planner.finish(std::mem::take(drafts))
 }
 
 struct Planner<'a> {
     view: View<'a>,
-    /// The units to decide about.
-    scope: &'a BTreeSet<UnitName>,
     memory: &'a Memory,
     now: Duration,
     policy: &'a Policy,
-    drafts: BTreeMap<&'a UnitName, Draft<'a>>,
-    /// Units to find a place for.
-    pending: BTreeSet<&'a UnitName>,
-    /// Global units without a copy.
-    nowhere: Vec<&'a UnitName>,
-    waiting: BTreeSet<UnitName>,
-    restless: BTreeSet<UnitName>,
     plan: Plan,
 }
 
@@ -135,61 +112,37 @@ impl<'a> Planner<'a> {
         self.view.cluster
     }
 
-    fn draft(&mut self, name: &'a UnitName) -> &mut Draft<'a> {
-        let cluster = self.view.cluster;
-        self.drafts
-            .entry(name)
-            .or_insert_with(|| Draft::new(cluster, name))
-    }
-
-    fn aim(&self, name: &UnitName) -> Aim<'a> {
-        Aim::of(self.cluster(), name)
-    }
-
     /// Time alone changes what is decided about the unit, at that moment.
-    fn wake_at(&mut self, name: &UnitName, at: Duration) {
-        self.restless.insert(name.clone());
+    fn wake_at(&mut self, draft: &mut Draft<'a>, at: Duration) {
+        draft.is_restless = true;
         self.plan.wake = Some(self.plan.wake.map_or(at, |wake| wake.min(at)));
     }
 
-    fn finish(mut self) -> Outcome {
-        let drafts = self.drafts.into_values();
-        let mut decisions: Vec<Decision> = drafts
-            .filter_map(Draft::finish)
-            .flat_map(Decision::split)
-            .collect();
-        // By machine: its agent then hears of its units in few transactions, and reads its orders as few times.
-        decisions.sort_by_key(|decision| decision.assigns.keys().next().copied());
-        for decision in decisions {
-            self.restless.insert(decision.unit.clone());
-            self.plan.steps.push(Step::Unit(decision));
+    fn finish(mut self, drafts: Drafts<'a>) -> Outcome {
+        let mut roaming = BTreeMap::new();
+        let mut restless = Vec::new();
+        let mut decisions: Vec<Decision> = Vec::new();
+        for (unit, draft) in drafts {
+            let roams = draft.is_pending || matches!(draft.aim, Aim::Everywhere);
+            if let Some(asks) = draft.requirements().filter(|_| roams) {
+                roaming.insert(unit.clone(), asks.clone());
+            }
+            let is_restless = draft.is_restless;
+            let decision = draft.finish();
+            if is_restless || decision.is_some() {
+                restless.push(unit.clone());
+            }
+            decisions.extend(decision.into_iter().flat_map(Decision::split));
         }
+        // By machine: its agent then hears of its units in few transactions, and reads its orders as few times.
+        decisions.sort_by_cached_key(|decision| decision.assigns.keys().next().copied());
+        self.plan.steps.extend(decisions.into_iter().map(Step::Unit));
         Outcome {
             plan: self.plan,
             occupancy: self.view.occupancy,
             carriers: self.view.replacing.carriers,
-            waiting: self.waiting,
-            restless: self.restless,
-        }
-    }
-}
-
-impl<'a> Aim<'a> {
-    pub(super) fn of(cluster: &'a Cluster, name: &UnitName) -> Self {
-        let Some(unit) = cluster.units.get(name) else {
-            return Aim::Nowhere;
-        };
-        let record = match &unit.record {
-            Ok(record) => record,
-            Err(why) => return Aim::Unknown(why),
-        };
-        if record.desired == DesiredState::Inactive || name.is_template() {
-            return Aim::Nowhere;
-        }
-        match &unit.requirements {
-            Ok(requirements) if requirements.global => Aim::Everywhere,
-            Ok(_) => Aim::Somewhere(record),
-            Err(why) => Aim::Unknown(why),
+            roaming,
+            restless: restless.into_iter().collect(),
         }
     }
 }

@@ -24,9 +24,9 @@ pub(crate) struct Replacing<'a> {
     pub(crate) carriers: Carriers,
 }
 
-/// What `unit` asks for if it is a carrier.
-pub(crate) fn carries<'a>(cluster: &'a Cluster, unit: &UnitName) -> Option<&'a Arc<Requirements>> {
-    let known: &Unit = cluster.units.get(unit)?;
+/// What `unit`, of which that is known, asks for if it is a carrier.
+pub(crate) fn carries<'a>(unit: &UnitName, known: Option<&'a Unit>) -> Option<&'a Arc<Requirements>> {
+    let known = known?;
     let record = known.record.as_ref().ok()?;
     let requirements = known.requirements.as_ref().ok()?;
     let is_wanted = record.desired != DesiredState::Inactive && !unit.is_template();

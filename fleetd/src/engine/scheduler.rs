@@ -16,7 +16,7 @@ use units::{Glob, Hash, MachineId, Requirements, UnitName};
 use super::decision::Step;
 use super::memory::{Memory, Policy};
 use super::occupancy::Occupancy;
-use super::plan::{self, Aim, Outcome, Plan};
+use super::plan::{self, Outcome, Plan};
 use super::replacing::{self, Carriers, Replacing};
 use super::view::View;
 use crate::cluster::{Cluster, Touched};
@@ -105,26 +105,23 @@ impl Scheduler {
             mut plan,
             occupancy,
             carriers,
-            waiting,
+            mut roaming,
             restless,
         } = plan::decide(view, &scope, memory, now, policy);
         self.occupancy = occupancy;
         self.carriers = carriers;
+        self.restless = restless;
         for unit in &scope {
-            self.restless.remove(unit);
-            let roams = waiting.contains(unit) || matches!(Aim::of(cluster, unit), Aim::Everywhere);
-            let known = cluster.units.get(unit).filter(|_| roams);
-            self.roam(unit, known.and_then(|known| known.requirements.as_ref().ok()));
+            self.roam(unit, roaming.remove(unit));
         }
-        self.restless.extend(restless);
         self.take_in_presences(cluster, &mut plan);
         self.discard_contents(cluster, &mut plan);
         plan
     }
 
     /// Keeps the unit among those that a change anywhere may concern, or no longer.
-    fn roam(&mut self, unit: &UnitName, requirements: Option<&Arc<Requirements>>) {
-        if self.roaming.get(unit) == requirements {
+    fn roam(&mut self, unit: &UnitName, requirements: Option<Arc<Requirements>>) {
+        if self.roaming.get(unit) == requirements.as_ref() {
             return;
         }
         if let Some(before) = self.roaming.remove(unit) {
@@ -138,13 +135,13 @@ impl Scheduler {
             }
         }
         if let Some(requirements) = requirements {
-            self.roaming.insert(unit.clone(), requirements.clone());
             for glob in &requirements.conflicts {
                 self.objections
                     .entry(glob.clone())
                     .or_default()
                     .insert(unit.clone());
             }
+            self.roaming.insert(unit.clone(), requirements);
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use units::{MachineId, Refusal, UnitName, Verdict};
+use units::{MachineId, Refusal, Verdict};
 
+use super::draft::Draft;
 use super::filter::{self, Rejection, Stance};
 use super::view::View;
 use crate::cluster::Cluster;
@@ -12,9 +13,9 @@ use crate::cluster::Cluster;
 const MACHINES_NAMED: usize = 20;
 
 /// The verdict on a unit that no machine can hold.
-pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
-    let Some(asker) = view.asker(unit) else {
-        return unusable(view.cluster, unit, "what it needs is not known");
+pub(crate) fn of(view: &View<'_>, draft: &Draft<'_>) -> Verdict {
+    let Some(asker) = &draft.asker else {
+        return unusable(view.cluster, draft, "what it needs is not known");
     };
     let mut rejections: Vec<(&MachineId, Rejection)> = Vec::new();
     for (id, machine) in &view.cluster.machines {
@@ -22,7 +23,7 @@ pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
         if !machine.is_present() && !machine.is_lost() {
             continue;
         }
-        if let Err(rejection) = filter::check(view, &asker, id, Stance::Coming) {
+        if let Err(rejection) = filter::check(view, asker, id, Stance::Coming) {
             rejections.push((id, rejection));
         }
     }
@@ -46,7 +47,7 @@ pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
         reason: rejection.to_string(),
     };
     Verdict {
-        generation: view.cluster.units.get(unit).map_or(0, |u| u.generation),
+        generation: draft.generation(),
         revision: view.cluster.revision,
         passing,
         summary,
@@ -56,17 +57,17 @@ pub(crate) fn of(view: &View<'_>, unit: &UnitName) -> Verdict {
 }
 
 /// The verdict on a unit that only has to wait for something under way.
-pub(crate) fn passing(cluster: &Cluster, unit: &UnitName, why: &str) -> Verdict {
+pub(crate) fn passing(cluster: &Cluster, draft: &Draft<'_>, why: &str) -> Verdict {
     Verdict {
         passing: true,
-        ..unusable(cluster, unit, why)
+        ..unusable(cluster, draft, why)
     }
 }
 
 /// The verdict on a unit whose record or content cannot be read.
-pub(crate) fn unusable(cluster: &Cluster, unit: &UnitName, why: &str) -> Verdict {
+pub(crate) fn unusable(cluster: &Cluster, draft: &Draft<'_>, why: &str) -> Verdict {
     Verdict {
-        generation: cluster.units.get(unit).map_or(0, |u| u.generation),
+        generation: draft.generation(),
         revision: cluster.revision,
         passing: false,
         summary: why.to_owned(),

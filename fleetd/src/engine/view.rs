@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use units::{MachineId, Metadata, OnDisconnect, Requirements, UnitName};
 
+use super::draft::Draft;
 use super::filter::Stance;
 use super::groups::Group;
 use super::occupancy::{Holding, Occupancy};
@@ -41,10 +42,10 @@ impl Stance {
 
 impl<'a> View<'a> {
     /// Begins anew with a unit: it asks for what it asks for now, and holds nothing but what it still has to let go of.
-    pub(crate) fn renew(&mut self, unit: &'a UnitName) {
-        let requirements = self.requirements(unit);
-        self.occupancy.renew_unit(unit, requirements);
-        for (id, machine) in self.places(unit) {
+    pub(crate) fn renew(&mut self, draft: &Draft<'a>) {
+        let unit = draft.unit;
+        self.occupancy.renew_unit(unit, draft.requirements());
+        for (id, machine) in &draft.places {
             // Settled units take their places one by one; what has to go is in the way from the start.
             if machine.is_releasing(unit) && !self.is_gone(id, unit) {
                 self.occupancy.occupy(unit, id, Holding::Leaving);
@@ -91,14 +92,13 @@ impl<'a> View<'a> {
         self.cluster.units.get(unit)?.requirements.as_ref().ok()
     }
 
-    /// The unit as one that machines can be asked about; `None` if it is not known what it needs.
-    pub(crate) fn asker(&self, unit: &UnitName) -> Option<Asker<'a>> {
-        let (unit, known) = self.cluster.units.get_key_value(unit)?;
-        Some(Asker {
+    /// The unit as one that machines can be asked about.
+    pub(crate) fn asker<'u>(&self, unit: &'u UnitName, requirements: &'u Arc<Requirements>) -> Asker<'u> {
+        Asker {
             unit,
-            requirements: known.requirements.as_ref().ok()?,
+            requirements,
             named_by: self.occupancy.groups.naming(unit.as_str()),
-        })
+        }
     }
 
     /// Units with a `Replaces=` that `machine` holds, by name.
@@ -135,7 +135,7 @@ impl<'a> View<'a> {
     /// Units on `machine` that cannot be there together with the asker, by either one's word.
     pub(crate) fn conflicts_on<'v>(
         &'v self,
-        asker: &'v Asker<'a>,
+        asker: &'v Asker<'v>,
         machine: &'v MachineId,
         stance: Stance,
     ) -> impl Iterator<Item = (&'v UnitName, Holding)> {
@@ -155,7 +155,7 @@ impl<'a> View<'a> {
     /// cannot be there together with the asker: the other unit, how it is there, its machine, and the metadata key.
     pub(crate) fn conflicts_in_domain<'v>(
         &'v self,
-        asker: &'v Asker<'a>,
+        asker: &'v Asker<'v>,
         machine: &'v MachineId,
         stance: Stance,
     ) -> impl Iterator<Item = (&'v UnitName, Holding, MachineId, &'v str)> {

@@ -3,138 +3,128 @@
 use super::*;
 
 impl<'a> Planner<'a> {
-    pub(super) fn spread_globals(&mut self) {
-        let cluster = self.cluster();
-        for name in self.scope {
-            let Aim::Everywhere = self.aim(name) else {
-                continue;
-            };
+    pub(super) fn spread_globals(&mut self, drafts: &mut Drafts<'a>) {
+        let globals = drafts.values_mut().filter(|d| matches!(d.aim, Aim::Everywhere));
+        for draft in globals {
             let mut anywhere = false;
-            for (id, machine) in cluster.present() {
-                if machine.assignments.contains_key(name) {
+            for (id, machine) in self.cluster().present() {
+                if machine.assignments.contains_key(draft.unit) {
                     // Settled already, being released, or refused.
-                    anywhere |= self.view.holds(id, name.as_ref());
-                } else if self.fits(name, id).is_none() {
-                    self.hold(name, id, "the unit is global and the machine fits");
+                    anywhere |= self.view.holds(id, draft.unit.as_ref());
+                } else if self.fits(draft, id).is_none() {
+                    self.hold(draft, id, "the unit is global and the machine fits");
                     anywhere = true;
                 }
             }
-            if anywhere {
-                self.draft(name).acquit();
-            } else {
-                self.nowhere.push(name);
+            match anywhere {
+                true => draft.acquit(),
+                false => draft.is_pending = true,
             }
         }
     }
 
     /// Says why Global units are nowhere: once everything has its place, for those that have come count as well.
-    pub(super) fn judge_globals(&mut self) {
-        for name in std::mem::take(&mut self.nowhere) {
-            let verdict = verdict::of(&self.view, name);
-            self.draft(name).judge(verdict);
+    pub(super) fn judge_globals(&mut self, drafts: &mut Drafts<'a>) {
+        let globals = drafts.values_mut().filter(|d| matches!(d.aim, Aim::Everywhere));
+        for draft in globals.filter(|draft| draft.is_pending) {
+            draft.judge(verdict::of(&self.view, draft));
         }
     }
 
-    pub(super) fn place_all(&mut self) {
-        let mut waiting: Vec<&'a UnitName> = std::mem::take(&mut self.pending).into_iter().collect();
+    pub(super) fn place_all(&mut self, drafts: &mut Drafts<'a>) {
+        let single = drafts.values_mut().filter(|d| !matches!(d.aim, Aim::Everywhere));
+        let mut waiting: Vec<&mut Draft<'a>> = single.filter(|draft| draft.is_pending).collect();
         // Those that take the places of others first: nothing is to be started only to make room.
-        waiting.sort_by_key(|name| !self.view.replacing.is_carrier(name));
+        waiting.sort_by_key(|draft| !self.view.replacing.is_carrier(draft.unit));
         let mut allowance = self.memory.allowance(self.now, self.policy);
-        waiting.retain(|name| !self.place(name, &mut allowance));
+        waiting.retain_mut(|draft| !self.place(draft, &mut allowance));
         // Further rounds are only for those whose MachineOf= peers found a place in the one before.
-        let follows = |name: &&UnitName| {
-            self.view
-                .requirements(name)
-                .is_some_and(|r| !r.machine_of.is_empty())
-        };
+        let follows = |draft: &&mut Draft<'a>| draft.requirements().is_some_and(|r| !r.machine_of.is_empty());
         let (mut followers, mut waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(follows);
         loop {
             let before = followers.len();
-            followers.retain(|name| !self.place(name, &mut allowance));
+            followers.retain_mut(|draft| !self.place(draft, &mut allowance));
             if followers.len() == before {
                 break;
             }
         }
         waiting.extend(followers);
-        for name in waiting {
-            self.waiting.insert(name.clone());
-            let verdict = if self.is_being_released(name) {
-                verdict::passing(
+        for draft in waiting {
+            let verdict = match self.is_being_released(draft) {
+                true => verdict::passing(
                     self.cluster(),
-                    name,
+                    draft,
                     "waits until the machine it is leaving has let go of it",
-                )
-            } else {
-                verdict::of(&self.view, name)
+                ),
+                false => verdict::of(&self.view, draft),
             };
-            self.draft(name).judge(verdict);
+            draft.judge(verdict);
         }
     }
 
-    /// Finds a place; `false` if there is none at present.
-    pub(super) fn place(&mut self, name: &'a UnitName, allowance: &mut Allowance) -> bool {
-        if self.is_being_released(name) {
+    /// Finds a place, or why there is to be none for now; `false` if no machine will do at present.
+    pub(super) fn place(&mut self, draft: &mut Draft<'a>, allowance: &mut Allowance) -> bool {
+        if self.is_being_released(draft) {
             return false;
         }
         let cluster = self.cluster();
-        let lost = cluster
-            .home(name)
-            .and_then(|id| cluster.machines.get_key_value(id))
-            .filter(|(_, m)| m.is_lost());
+        let home = draft.home().and_then(|id| cluster.machines.get_key_value(id));
+        let lost = home.filter(|(_, m)| m.is_lost());
         if let Some((id, _)) = lost {
-            if let Some(until) = self.view.may_run_until(id, name) {
-                self.wake_at(name, until);
+            if let Some(until) = self.view.may_run_until(id, draft.unit) {
+                self.wake_at(draft, until);
                 let why = "waits until its lost machine must have stopped it (OnDisconnect=stop)";
-                let verdict = verdict::passing(cluster, name, why);
-                self.draft(name).judge(verdict);
+                draft.judge(verdict::passing(cluster, draft, why));
+                draft.is_pending = false;
                 return true;
             }
-            if let Some(why) = self.held_back(name, id, allowance) {
+            if let Some(why) = self.held_back(draft, id, allowance) {
                 self.plan.braked += 1;
-                let verdict = verdict::passing(cluster, name, why);
-                self.draft(name).judge(verdict);
+                draft.judge(verdict::passing(cluster, draft, why));
+                draft.is_pending = false;
                 return true;
             }
-            self.view.occupancy.vacate(name, id);
+            self.view.occupancy.vacate(draft.unit, id);
         }
-        let Some((id, why)) = self.choose(name) else {
+        let Some((id, why)) = self.choose(draft) else {
             if let Some((id, _)) = lost {
-                self.view.occupancy.occupy(name, id, Holding::Held);
+                self.view.occupancy.occupy(draft.unit, id, Holding::Held);
                 // How many may go at a time is for all lost units together: it is asked for anew each time.
-                self.restless.insert(name.clone());
+                draft.is_restless = true;
             }
             return false;
         };
         if let Some((from, _)) = lost {
-            self.draft(name).rescue(from);
+            draft.rescue(from);
             if let Allowance::Paced(left) = allowance {
                 *left = left.saturating_sub(1);
             }
         }
-        self.draft(name).schedule(Placement {
+        draft.is_pending = false;
+        draft.schedule(Placement {
             machine: id,
             reason: why.clone(),
         });
-        self.hold(name, &id, &why);
+        self.hold(draft, &id, &why);
         true
     }
 
     /// A machine that passes every filter, and why that one: where it runs already, else the best by `Spread=`, else the
     /// least loaded.
-    pub(super) fn choose(&self, name: &UnitName) -> Option<(MachineId, String)> {
-        let asker = self.view.asker(name)?;
-        let fits = |id: &MachineId| filter::check(&self.view, &asker, id, Stance::Coming).is_ok();
+    pub(super) fn choose(&self, draft: &Draft<'a>) -> Option<(MachineId, String)> {
+        let (name, asker) = (draft.unit, draft.asker.as_ref()?);
+        let fits = |id: &MachineId| filter::check(&self.view, asker, id, Stance::Coming).is_ok();
         let has = |m: &Machine| !m.is_releasing(name);
-        let mut there = self.view.places(name).into_iter();
+        let mut there = draft.places.iter();
         if let Some((id, _)) = there.find(|(id, m)| has(m) && fits(id)) {
-            return Some((*id, "runs there already".to_owned()));
+            return Some((**id, "runs there already".to_owned()));
         }
         let (load, id, ranked) = match self.view.replacing.is_carrier(name) {
-            false => self.best(&asker, &fits)?,
+            false => self.best(asker, &fits)?,
             true => {
                 // Where nobody is stopped for good by it, if there is such a machine.
                 let spares = |id: &MachineId| fits(id) && !self.strands(name, id);
-                self.best(&asker, &spares).or_else(|| self.best(&asker, &fits))?
+                self.best(asker, &spares).or_else(|| self.best(asker, &fits))?
             }
         };
         let units = if load == 1 { "unit" } else { "units" };
@@ -174,9 +164,10 @@ impl<'a> Planner<'a> {
         let goes = |other: &&UnitName| self.view.replacing.drives_out(name, other);
         let mut goers = self.view.held_on(id).filter(goes);
         let is_elsewhere = |other: &UnitName| {
-            let Some(asker) = self.view.asker(other) else {
+            let Some(requirements) = self.view.requirements(other) else {
                 return true;
             };
+            let asker = self.view.asker(other, requirements);
             let mut others = self.view.occupancy.loads.candidates(asker.requirements);
             let fits = |there: &MachineId| filter::check(&self.view, &asker, there, Stance::Coming).is_ok();
             others.any(|(_, there)| there != *id && fits(&there))
@@ -198,33 +189,29 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether a machine still has to let go of it: until then it must not start anywhere else.
-    pub(super) fn is_being_released(&self, name: &UnitName) -> bool {
-        let drafted = self.drafts.get(name).is_some_and(Draft::releases);
-        drafted
-            || self
-                .view
-                .places(name)
-                .iter()
-                .any(|(id, m)| m.is_releasing(name) && !self.view.is_gone(id, name))
+    pub(super) fn is_being_released(&self, draft: &Draft<'a>) -> bool {
+        let name = draft.unit;
+        let mut places = draft.places.iter();
+        draft.releases() || places.any(|(id, m)| m.is_releasing(name) && !self.view.is_gone(id, name))
     }
 
     /// Why a unit has to stay with its lost machine for now.
     pub(super) fn held_back(
         &mut self,
-        name: &UnitName,
+        draft: &mut Draft<'a>,
         lost: &MachineId,
         allowance: &Allowance,
     ) -> Option<&'static str> {
         if let Some(until) = self.memory.grace(lost, self.now) {
-            self.wake_at(name, until);
+            self.wake_at(draft, until);
             return Some("its machine was missing when this leader began, and is given time to come back");
         }
         match allowance {
             Allowance::Free => return None,
-            Allowance::Held(until) => self.wake_at(name, *until),
+            Allowance::Held(until) => self.wake_at(draft, *until),
             Allowance::Paced(0) => {
                 let pace = Duration::from_secs(1) / self.policy.brake_pace.max(1);
-                self.wake_at(name, self.now + pace);
+                self.wake_at(draft, self.now + pace);
             }
             Allowance::Paced(_) => return None,
         }

@@ -7,13 +7,14 @@
 use std::ops::Bound;
 
 use super::*;
+use crate::engine::aim::Aim;
 use crate::engine::filter::Stance;
 use crate::engine::occupancy::Holding;
 
 impl Scheduler {
     /// The units that what was touched concerns by itself, and whether these are all.
     pub(super) fn take_in(&mut self, cluster: &Cluster, touched: Touched) -> (BTreeSet<UnitName>, bool) {
-        let touched = match touched.all {
+        let mut touched = match touched.all {
             true => {
                 *self = Self::default();
                 self.touched = Touched::default();
@@ -26,12 +27,13 @@ impl Scheduler {
         let mut carriers_change = false;
         let mut asks_change = touched.all;
         for unit in &touched.units {
-            match cluster.units.get(unit).is_some_and(|u| u.record.is_err()) {
+            let known = cluster.units.get(unit);
+            match known.is_some_and(|known| known.record.is_err()) {
                 true => self.unreadable.insert(unit.clone()),
                 false => self.unreadable.remove(unit),
             };
-            asks_change |= self.follow(cluster, unit);
-            let carries = replacing::carries(cluster, unit);
+            asks_change |= self.follow(unit, known.and_then(|known| known.requirements.as_ref().ok()));
+            let carries = replacing::carries(unit, known);
             carriers_change |= self.carriers.get(unit) != carries;
             match carries {
                 Some(requirements) => self.carriers.insert(unit.clone(), requirements.clone()),
@@ -50,11 +52,13 @@ impl Scheduler {
             // Whether a carrier contradicts itself depends on what its peers ask for.
             scope.extend(self.carriers.keys().cloned());
         }
-        let at_rest = |unit: &&UnitName| !touched.all && self.is_at_rest(cluster, unit);
+        if touched.all {
+            scope.append(&mut touched.units);
+            return (scope, true);
+        }
         let concerned = touched.units.iter().chain(&self.restless);
-        scope.extend(concerned.filter(|unit| !at_rest(unit)).cloned());
-        self.restless.clear();
-        (scope, touched.all)
+        scope.extend(concerned.filter(|unit| !self.is_at_rest(cluster, unit)).cloned());
+        (scope, false)
     }
 
     fn keep_contents(&mut self, cluster: &Cluster, touched: &Touched) {
@@ -93,8 +97,7 @@ impl Scheduler {
     }
 
     /// Learns what the unit asks for, and keeps `followers` in step; whether the unit asks for something else than when it was looked at last.
-    fn follow(&mut self, cluster: &Cluster, unit: &UnitName) -> bool {
-        let asks = cluster.units.get(unit).and_then(|u| u.requirements.as_ref().ok());
+    fn follow(&mut self, unit: &UnitName, asks: Option<&Arc<Requirements>>) -> bool {
         let asked = self.occupancy.known(unit);
         if asks == asked {
             return false;
@@ -129,7 +132,7 @@ impl Scheduler {
             return false;
         };
         let places = cluster.places(unit);
-        let is_placed = match Aim::of(cluster, unit) {
+        let is_placed = match Aim::of(unit, Some(known)) {
             Aim::Somewhere(_) => cluster.home(unit).is_some_and(|home| places == [*home]),
             // A copy that has gone may be followed by another one.
             Aim::Everywhere => {
@@ -234,7 +237,9 @@ fn neighbours(view: &View<'_>, unit: &UnitName, concerned: &mut BTreeSet<UnitNam
         .chain(view.cluster.places(unit))
         .chain(view.occupancy.machines_of(unit.as_str()))
         .collect();
-    let asker = view.asker(unit);
+    let asker = view
+        .requirements(unit)
+        .map(|requirements| view.asker(unit, requirements));
     for id in machines {
         if let Some(asker) = &asker {
             concerned.extend(
