@@ -1,7 +1,5 @@
 //! Whether this machine may lead, which its configuration says and may change, and whether it does.
 
-use std::sync::{Mutex, PoisonError};
-
 use tokio::sync::watch;
 
 use crate::registry::Revision;
@@ -10,7 +8,7 @@ use crate::registry::Revision;
 #[derive(Debug)]
 pub struct Candidacy {
     is_allowed: watch::Sender<bool>,
-    term: Mutex<Option<Revision>>,
+    term: watch::Sender<Option<Revision>>,
 }
 
 impl Default for Candidacy {
@@ -24,7 +22,7 @@ impl Candidacy {
     pub fn new(is_allowed: bool) -> Self {
         Self {
             is_allowed: watch::Sender::new(is_allowed),
-            term: Mutex::new(None),
+            term: watch::Sender::new(None),
         }
     }
 
@@ -40,7 +38,14 @@ impl Candidacy {
 
     /// The fence of its term, while it leads.
     pub fn term(&self) -> Option<Revision> {
-        *self.term.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.term.borrow()
+    }
+
+    /// Resolves once it leads; at once if it does.
+    pub async fn elected(&self) {
+        let mut told = self.term.subscribe();
+        // The sender lives in self: this cannot fail.
+        let _ = told.wait_for(Option::is_some).await;
     }
 
     /// Resolves once it may lead, or once it may not; at once if that is so already.
@@ -51,6 +56,6 @@ impl Candidacy {
     }
 
     pub(super) fn leads(&self, term: Option<Revision>) {
-        *self.term.lock().unwrap_or_else(PoisonError::into_inner) = term;
+        self.term.send_replace(term);
     }
 }

@@ -5,7 +5,6 @@
 
 mod write;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -27,7 +26,11 @@ use crate::watchdog::Pulse;
 const RELIST: Duration = Duration::from_secs(600);
 
 /// How long the mirror may show nothing new while a write of ours is still to come, before planning again without it.
-const ECHO: Duration = Duration::from_millis(500);
+///
+/// A watch shows every write, if late: after a plan of tens of thousands etcd has to catch up with itself, for nobody has
+/// read the watch meanwhile. What is planned before is refused, all of it. So this is only for a watch that is dead and
+/// has not been noticed, and has to be longer than any pause of one that lives.
+const ECHO: Duration = Duration::from_secs(5);
 
 /// One machine's candidate for the engine.
 #[derive(Debug)]
@@ -127,7 +130,6 @@ impl Engine {
             heard: None,
             backoff: Backoff::default(),
             is_listed: false,
-            unread: VecDeque::new(),
         };
         loop {
             let next_look = leader.next_look();
@@ -140,12 +142,12 @@ impl Engine {
                     mirror.nudge_relist();
                     continue;
                 }
-                update = leader.next(&mut mirror) => {
+                update = mirror.next() => {
                     if !leader.take(update) {
                         return;
                     }
                     // What is ready already is taken in before planning: one pass for all of it.
-                    while let Some(update) = futures_util::FutureExt::now_or_never(leader.next(&mut mirror)) {
+                    while let Some(update) = futures_util::FutureExt::now_or_never(mirror.next()) {
                         if !leader.take(update) {
                             return;
                         }
@@ -164,7 +166,7 @@ impl Engine {
                 }
             }
             if leader.is_current() {
-                leader.pass(&mut mirror).await;
+                leader.pass().await;
             }
         }
     }
@@ -188,19 +190,9 @@ struct Leader<'a> {
     heard: Option<Instant>,
     backoff: Backoff,
     is_listed: bool,
-    /// What the mirror has told while a plan was written.
-    unread: VecDeque<Update>,
 }
 
 impl Leader<'_> {
-    /// What the cluster has come to; may be dropped before it is done.
-    async fn next(&mut self, mirror: &mut Mirror) -> Update {
-        match self.unread.pop_front() {
-            Some(update) => update,
-            None => mirror.next().await,
-        }
-    }
-
     /// Takes an update in; `false` ends the term.
     fn take(&mut self, update: Update) -> bool {
         match update {
@@ -272,7 +264,7 @@ impl Leader<'_> {
     }
 
     /// Plans, and writes what came out.
-    async fn pass(&mut self, mirror: &mut Mirror) {
+    async fn pass(&mut self) {
         self.awaited = None;
         let (began, metrics) = (Instant::now(), &self.engine.metrics);
         let heard = self.heard.take().unwrap_or(began);
@@ -305,7 +297,7 @@ impl Leader<'_> {
                 "held back after a mass loss"
             );
         }
-        if let Err(failure) = self.write(&steps, heard, mirror).await {
+        if let Err(failure) = self.write(&steps, heard).await {
             // Not answered yet: the next pass takes so much longer.
             self.heard = Some(heard);
             self.give_up_pass(failure);

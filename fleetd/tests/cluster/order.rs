@@ -98,7 +98,8 @@ async fn a_leader_whose_picture_falls_behind_decides_nothing_twice() {
         world.launch(&format!("u{n}.service"), PLAIN).await;
     }
     let only = world.join(&[]).await;
-    world.machines[only].client.lag(Duration::from_millis(100));
+    // Each pause is longer than half a second, and all of them are longer than a leader is patient.
+    world.machines[only].client.lag(Duration::from_secs(1));
     world.pass(60).await;
     world.settle().await;
     check(&world).await;

@@ -84,6 +84,11 @@ impl Candidate {
         self.candidacy.term().is_some()
     }
 
+    /// Resolves once it leads; at once if it does.
+    pub(crate) async fn elected(&self) {
+        self.candidacy.elected().await;
+    }
+
     /// Units that it has given a place, and been told that they are written.
     pub(crate) fn scheduled(&self) -> u64 {
         self.metrics.engine.scheduled.get()

@@ -8,24 +8,24 @@ use anyhow::{Result, bail};
 use fleetd::registry::keys::{Key, Keys};
 use fleetd::registry::mirror::{Mirror, Update};
 use fleetd::registry::{Backoff, Batch, Change, KeyValue, Revision, Select, SharedRegistry};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 use units::{Hold, MachineId, Placement, State, UnitName};
 
 use crate::progress::Progress;
-
-/// How often a wait looks; what it waited for carries its own time. Each look goes through all units, on the processors
-/// that are measured.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Follows the whole store.
 #[derive(Debug)]
 pub(crate) struct Witness {
     tally: Arc<Mutex<Tally>>,
+    /// For the one who waits.
+    has_changed: Arc<Notify>,
     following: JoinHandle<()>,
 }
 
-/// What has been seen, and when it last changed.
+/// What has been seen, and when it last changed. Counted as it comes: whoever waits looks at each change, and a look at all
+/// units would take its time from what is measured.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// The last revision seen.
@@ -36,18 +36,33 @@ pub(crate) struct Tally {
     pub missed: u64,
     /// Machines that the leader has taken in.
     pub seen: HashMap<MachineId, Instant>,
-    /// Where units belong.
-    pub placed: HashMap<UnitName, (MachineId, Instant)>,
-    /// Where units are active, by the word of these machines: of two for a while, when one is moved.
-    active: HashMap<UnitName, Vec<(MachineId, Instant)>>,
+    /// Units of which anything was said.
+    pub units: HashMap<UnitName, Whereabouts>,
+    /// How many of them have a place.
+    pub placed: usize,
+    /// How many are active where they belong.
+    pub at_home: usize,
+}
+
+/// Where a unit is, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Whereabouts {
+    /// Where it belongs.
+    pub placed: Option<(MachineId, Instant)>,
+    /// Where it is active, by the word of these machines: of two for a while, when it is moved.
+    active: Vec<(MachineId, Instant)>,
 }
 
 impl Witness {
     /// Begins with the store as it is.
     pub(crate) fn start(registry: SharedRegistry, keys: Keys) -> Self {
-        let tally = Arc::<Mutex<Tally>>::default();
-        let following = tokio::spawn(follow(registry, keys, tally.clone()));
-        Self { tally, following }
+        let (tally, has_changed) = (Arc::<Mutex<Tally>>::default(), Arc::<Notify>::default());
+        let following = tokio::spawn(follow(registry, keys, tally.clone(), has_changed.clone()));
+        Self {
+            tally,
+            has_changed,
+            following,
+        }
     }
 
     /// What has been seen so far.
@@ -55,7 +70,7 @@ impl Witness {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `done` counts `all`.
+    /// Waits until `done` counts `all`. It is asked after every change. One waits at a time.
     ///
     /// # Errors
     /// If that takes longer than `patience`, with how far it came.
@@ -65,19 +80,18 @@ impl Witness {
         all: usize,
         patience: Duration,
         progress: &Progress,
-        done: impl Fn(&Tally) -> usize,
+        mut done: impl FnMut(&Tally) -> usize,
     ) -> Result<()> {
-        let began = Instant::now();
+        let deadline = Instant::now() + patience;
         loop {
             let now = done(&self.tally());
             progress.at(what, now, all);
             if now >= all {
                 return Ok(());
             }
-            if began.elapsed() >= patience {
+            if timeout_at(deadline, self.has_changed.notified()).await.is_err() {
                 bail!("waited {} s for {what}: {now} of {all}", patience.as_secs());
             }
-            sleep(PAUSE).await;
         }
     }
 }
@@ -88,7 +102,7 @@ impl Drop for Witness {
     }
 }
 
-async fn follow(registry: SharedRegistry, keys: Keys, tally: Arc<Mutex<Tally>>) {
+async fn follow(registry: SharedRegistry, keys: Keys, tally: Arc<Mutex<Tally>>, has_changed: Arc<Notify>) {
     let mut mirror = Mirror::new(
         registry,
         Select::Prefix(keys.root().to_owned()),
@@ -109,24 +123,32 @@ async fn follow(registry: SharedRegistry, keys: Keys, tally: Arc<Mutex<Tally>>) 
             Update::Changed(batch) => tally.apply(&keys, &batch),
             Update::Disconnected(_) | Update::Reconnected | Update::WentBack { .. } => {}
         }
+        has_changed.notify_one();
+    }
+}
+
+impl Whereabouts {
+    /// Since when it has belonged where it does, and since when it is active there, if it is.
+    pub(crate) fn home(&self) -> Option<(Instant, Instant)> {
+        let (home, placed) = self.placed?;
+        let (_, active) = self.active.iter().find(|(on, _)| *on == home)?;
+        Some((placed, *active))
     }
 }
 
 impl Tally {
-    /// Units that are active where they belong.
-    pub(crate) fn at_home(&self) -> usize {
-        self.placed
-            .keys()
-            .filter(|unit| self.home(unit).is_some())
-            .count()
+    /// Where the unit belongs and since when, if it has a place.
+    pub(crate) fn place(&self, unit: &UnitName) -> Option<(MachineId, Instant)> {
+        self.units.get(unit)?.placed
     }
 
-    /// Since when the unit has belonged where it does, and since when it is active there, if it is.
-    pub(crate) fn home(&self, unit: &UnitName) -> Option<(Instant, Instant)> {
-        let (home, placed) = self.placed.get(unit)?;
-        let copies = self.active.get(unit)?;
-        let (_, active) = copies.iter().find(|(on, _)| on == home)?;
-        Some((*placed, *active))
+    fn note(&mut self, unit: UnitName, change: impl FnOnce(&mut Whereabouts)) {
+        let there = self.units.entry(unit).or_default();
+        self.placed -= usize::from(there.placed.is_some());
+        self.at_home -= usize::from(there.home().is_some());
+        change(there);
+        self.placed += usize::from(there.placed.is_some());
+        self.at_home += usize::from(there.home().is_some());
     }
 
     fn apply(&mut self, keys: &Keys, batch: &Batch) {
@@ -150,7 +172,7 @@ impl Tally {
             }
             Some(Key::Schedule(unit)) => {
                 if let Ok(placement) = serde_json::from_slice::<Placement>(&kv.value) {
-                    self.placed.insert(unit, (placement.machine, now));
+                    self.note(unit, |there| there.placed = Some((placement.machine, now)));
                 }
             }
             Some(Key::State(machine, unit)) => {
@@ -158,12 +180,13 @@ impl Tally {
                     return;
                 };
                 let is_active = state.hold == Hold::Held && state.active == "active";
-                let copies = self.active.entry(unit).or_default();
-                match (is_active, copies.iter().position(|(on, _)| *on == machine)) {
-                    (true, None) => copies.push((machine, now)),
-                    (false, Some(copy)) => drop(copies.swap_remove(copy)),
-                    _ => {}
-                }
+                self.note(unit, |there| {
+                    match (is_active, there.active.iter().position(|(on, _)| *on == machine)) {
+                        (true, None) => there.active.push((machine, now)),
+                        (false, Some(copy)) => drop(there.active.swap_remove(copy)),
+                        _ => {}
+                    }
+                });
             }
             _ => {}
         }
@@ -176,11 +199,9 @@ impl Tally {
                 self.present.remove(&machine);
             }
             Some(Key::Seen(machine)) => drop(self.seen.remove(&machine)),
-            Some(Key::Schedule(unit)) => drop(self.placed.remove(&unit)),
+            Some(Key::Schedule(unit)) => self.note(unit, |there| there.placed = None),
             Some(Key::State(machine, unit)) => {
-                if let Some(copies) = self.active.get_mut(&unit) {
-                    copies.retain(|(on, _)| *on != machine);
-                }
+                self.note(unit, |there| there.active.retain(|(on, _)| *on != machine));
             }
             _ => {}
         }

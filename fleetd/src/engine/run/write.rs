@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::{ECHO, Leader};
 use crate::engine::{Change, Decision, Step};
-use crate::registry::mirror::Mirror;
 use crate::registry::{Commit, MAX_OPS, Precondition, RegistryError, Revision, Txn};
 
 /// Transactions of one plan that are under way at once: each waits for a disk and, with several members, for the network,
@@ -23,7 +22,6 @@ impl Leader<'_> {
         &mut self,
         mut steps: &[Step],
         heard: Instant,
-        mirror: &mut Mirror,
     ) -> Result<(), Result<Commit, RegistryError>> {
         let engine = self.engine;
         let mut under_way = FuturesUnordered::new();
@@ -43,17 +41,7 @@ impl Leader<'_> {
                 under_way.push(async move { (now_writing, engine.registry.commit(txn).await) });
             }
             engine.pulse.beat();
-            let answered = tokio::select! {
-                biased;
-                answered = under_way.next() => answered,
-                // A watch that nobody reads falls behind, and etcd then looks up for it what it would have had at hand.
-                // It is not taken in before the end: a decision is compared with the cluster that it was made on.
-                update = mirror.next() => {
-                    self.unread.push_back(update);
-                    continue;
-                }
-            };
-            match answered {
+            match under_way.next().await {
                 None => return outcome,
                 Some((written, Ok(Commit::Applied(revision)))) => self.wrote(written, revision, heard),
                 Some((lost, failure)) => {

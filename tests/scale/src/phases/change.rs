@@ -21,7 +21,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
         let start = user::start(&cluster.api, &unit, cluster.options.agents).await?;
         // Seen by a watch that no API stands before: what lies between is the event stream's.
         let asked = Instant::now() - start.active;
-        let placed = cluster.witness.tally().placed.get(&unit.name).map(|(_, at)| *at);
+        let placed = cluster.witness.tally().place(&unit.name).map(|(_, at)| at);
         written.extend(placed.map(|at| at.saturating_duration_since(asked)));
         starts.push(start);
     }

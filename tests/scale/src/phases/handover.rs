@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use tokio::time::Instant;
+use anyhow::{Context, Result};
+use futures_util::future::select_all;
+use tokio::time::{Instant, timeout};
 
 use crate::candidate::Candidate;
 use crate::report::Figure;
@@ -29,11 +30,11 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
         let old = cluster.candidates.remove(leader);
         let began = Instant::now();
         old.begin_to_stop();
-        led.push(leads(cluster, began)?);
+        led.push(leads(cluster, began).await?);
         // Not before: its thread may have to wait for the store, which by then gives the next leader everything.
         user::put(&cluster.api, &unit).await?;
         let (witness, patience) = (&cluster.witness, cluster.options.patience);
-        let placed = |t: &crate::witness::Tally| usize::from(t.placed.contains_key(&unit.name));
+        let placed = |t: &crate::witness::Tally| usize::from(t.place(&unit.name).is_some());
         witness
             .until(
                 "the next leader to decide",
@@ -43,7 +44,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
                 placed,
             )
             .await?;
-        let at = witness.tally().placed.get(&unit.name).map(|(_, at)| *at);
+        let at = witness.tally().place(&unit.name).map(|(_, at)| at);
         decided.push(
             at.context("its place is gone again")?
                 .saturating_duration_since(began),
@@ -69,14 +70,11 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
-fn leads(cluster: &Cluster, began: Instant) -> Result<Duration> {
-    while !cluster.candidates.iter().any(Candidate::leads) {
-        if began.elapsed() > cluster.options.patience {
-            bail!("nobody leads after {} s", cluster.options.patience.as_secs());
-        }
-        // This thread is none of the runtime's workers, which go on; its timers would wait for them, and one of them lets
-        // go of what the old leader knew while another reads the same for the next.
-        std::thread::sleep(Duration::from_millis(1));
-    }
+async fn leads(cluster: &Cluster, began: Instant) -> Result<Duration> {
+    let elected = cluster.candidates.iter().map(|c| Box::pin(c.elected()));
+    let patience = cluster.options.patience;
+    timeout(patience, select_all(elected))
+        .await
+        .with_context(|| format!("nobody leads after {} s", patience.as_secs()))?;
     Ok(began.elapsed())
 }

@@ -11,7 +11,7 @@ use units::{MachineId, UnitName};
 use crate::machine::{self, Kind};
 use crate::report::Figure;
 use crate::run::Cluster;
-use crate::witness::Tally;
+use crate::witness::{Tally, Whereabouts};
 
 const PHASE: &str = "loss";
 
@@ -26,8 +26,10 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     let leases = machine::leases(&cluster.registry, &cluster.keys, &ids).await?;
     let units: Vec<UnitName> = {
         let tally = cluster.witness.tally();
-        let on_lost = tally.placed.iter().filter(|(_, (on, _))| gone.contains(on));
-        on_lost.map(|(unit, _)| unit.clone()).collect()
+        let on_lost =
+            |(_, there): &(&UnitName, &Whereabouts)| there.placed.is_some_and(|(on, _)| gone.contains(&on));
+        let units = tally.units.iter().filter(on_lost);
+        units.map(|(unit, _)| unit.clone()).collect()
     };
 
     cluster.rest().await;
@@ -39,17 +41,22 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     let revoked = began.elapsed();
     let agents = cluster.options.agents;
     let safe = |tally: &Tally, unit: &UnitName| {
-        let (_, at) = tally.placed.get(unit).filter(|(on, _)| !gone.contains(on))?;
+        let there = tally.units.get(unit)?;
+        let (_, at) = there.placed.filter(|(on, _)| !gone.contains(on))?;
         match agents {
-            Kind::Passive => Some((*at, *at)),
-            Kind::Active => tally.home(unit),
+            Kind::Passive => Some((at, at)),
+            Kind::Active => there.home(),
         }
     };
     let (progress, patience) = (&cluster.progress, cluster.options.patience);
+    let mut safely = 0;
     cluster
         .witness
         .until("units to be safe", units.len(), patience, progress, |tally| {
-            units.iter().filter(|unit| safe(tally, unit).is_some()).count()
+            // Each look goes on where the one before has stopped.
+            let rest = units.iter().skip(safely);
+            safely += rest.take_while(|unit| safe(tally, unit).is_some()).count();
+            safely
         })
         .await?;
     let times: Vec<(Instant, Instant)> = {

@@ -39,7 +39,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
         cluster
             .witness
             .until("the only leader to decide", 1, patience, &cluster.progress, |t| {
-                usize::from(t.placed.contains_key(&unit.name))
+                usize::from(t.place(&unit.name).is_some())
             })
             .await
             .context("a process that only leads")?;

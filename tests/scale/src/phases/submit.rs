@@ -14,7 +14,7 @@ use units::{DesiredState, UnitRecord};
 use crate::machine::Kind;
 use crate::report::Figure;
 use crate::run::Cluster;
-use crate::witness::Tally;
+use crate::witness::Whereabouts;
 
 const PHASE: &str = "submit";
 
@@ -28,17 +28,18 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     cluster.submitted = all;
     cluster.rest().await;
 
+    let missed = cluster.witness.tally().missed;
     let (before, work) = (cluster.scheduled(), cluster.work().await);
     let began = Instant::now();
     cluster.registry.commit(Txn::new().delete(hold)).await?;
     let (first, last) = placed(cluster, before, began).await?;
     let (witness, progress, patience) = (&cluster.witness, &cluster.progress, cluster.options.patience);
     witness
-        .until("units to be placed", all, patience, progress, |t| t.placed.len())
+        .until("units to be placed", all, patience, progress, |t| t.placed)
         .await?;
     if cluster.options.agents == Kind::Active {
         witness
-            .until("units to be active", all, patience, progress, Tally::at_home)
+            .until("units to be active", all, patience, progress, |t| t.at_home)
             .await?;
     }
     let rest = cluster.rest().await.saturating_duration_since(began);
@@ -67,6 +68,11 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
     );
     if cluster.options.agents == Kind::Active {
         active(cluster, began);
+        let missed = cluster.witness.tally().missed - missed;
+        #[expect(clippy::cast_precision_loss, reason = "machines of one run")]
+        let missed = Figure::Count(missed as f64);
+        let report = &mut cluster.report;
+        report.add(PHASE, "machines that were missed meanwhile", missed, "");
     }
     let report = &mut cluster.report;
     let mut add = |measure, figure| report.add(PHASE, measure, figure, "");
@@ -79,11 +85,9 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
 }
 
 fn active(cluster: &mut Cluster, began: Instant) {
-    #[expect(clippy::cast_precision_loss, reason = "machines of one run")]
-    let missed = cluster.witness.tally().missed as f64;
     let (active, after): (Vec<_>, Vec<_>) = {
         let tally = cluster.witness.tally();
-        let homes = tally.placed.keys().filter_map(|unit| tally.home(unit));
+        let homes = tally.units.values().filter_map(Whereabouts::home);
         homes
             .map(|(placed, active)| (active - began, active.saturating_duration_since(placed)))
             .unzip()
@@ -98,12 +102,6 @@ fn active(cluster: &mut Cluster, began: Instant) {
     );
     report.add(PHASE, "active, from the word go", rate(active.len(), end), "");
     report.add(PHASE, "from placed to active, each", Figure::spread(after), "");
-    report.add(
-        PHASE,
-        "machines that were missed meanwhile, for want of processors",
-        Figure::Count(missed),
-        "",
-    );
 }
 
 fn seconds(time: Duration) -> Figure {
