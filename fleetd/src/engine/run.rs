@@ -105,6 +105,8 @@ impl Engine {
             self.metrics.follows();
             self.candidacy.leads(None);
             leadership.resign().await;
+            // What this has woken would wait for the same thread.
+            tokio::task::yield_now().await;
         }
     }
 
