@@ -216,6 +216,12 @@ pub(crate) fn check(
     has_peers(view, asker.requirements, id)
 }
 
+/// Whether the machine can take the unit that asks, if nobody wants to know why not: what turns most machines down where
+/// many are, a conflict, is looked at first.
+pub(crate) fn takes(view: &View<'_>, asker: &Asker<'_>, id: &MachineId) -> bool {
+    view.in_the_way(asker, id).next().is_none() && check(view, asker, id, Stance::Coming).is_ok()
+}
+
 /// Whether all units that `MachineOf=` names belong to that machine.
 ///
 /// # Errors

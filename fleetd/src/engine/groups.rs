@@ -69,18 +69,15 @@ impl Groups {
         matching.map(|(_, number)| *number).collect()
     }
 
-    /// The group of each of these patterns.
-    pub(crate) fn declared<'g>(&'g self, globs: &'g [Glob]) -> impl Iterator<Item = &'g Group> {
-        let number = |glob| self.numbers.get(glob);
-        globs
-            .iter()
-            .filter_map(number)
-            .filter_map(|n| self.groups.get(*n))
+    /// The numbers of these patterns.
+    pub(crate) fn numbers(&self, globs: &[Glob]) -> Vec<usize> {
+        let number = |glob| self.numbers.get(glob).copied();
+        globs.iter().filter_map(number).collect()
     }
 
-    /// The group of that number.
-    pub(crate) fn get(&self, number: usize) -> Option<&Group> {
-        self.groups.get(number)
+    /// The groups of those numbers.
+    pub(crate) fn get<'g>(&'g self, numbers: &'g [usize]) -> impl Iterator<Item = &'g Group> {
+        numbers.iter().filter_map(|number| self.groups.get(*number))
     }
 
     /// A unit has come to a machine where it was not before.

@@ -41,10 +41,14 @@ struct Tenant {
 }
 
 impl Occupancy {
-    /// A machine that was not there, or is not the same any more: it holds nothing until units are counted again.
+    /// A machine that was not there, or is not the same any more: it holds nothing until units are counted again. With the
+    /// metadata that it had it stays where it was among the others: to rank it anew costs more than all its units.
     pub(crate) fn renew_machine(&mut self, id: MachineId, metadata: Option<&Metadata>) {
         for unit in self.on(&id).map(|(unit, _)| unit.clone()).collect::<Vec<_>>() {
             self.vacate(&unit, &id);
+        }
+        if metadata.is_some() && self.loads.metadata(&id) == metadata {
+            return;
         }
         self.machines.remove(&id);
         self.balance.forget(&id, &self.loads);

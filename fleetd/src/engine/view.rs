@@ -29,7 +29,9 @@ pub(crate) struct View<'a> {
 pub(crate) struct Asker<'a> {
     pub(crate) unit: &'a UnitName,
     pub(crate) requirements: &'a Arc<Requirements>,
-    /// The patterns of `Conflicts=` that name it.
+    /// The patterns of its own `Conflicts=`.
+    names: Vec<usize>,
+    /// The patterns of anybody's `Conflicts=` that name it.
     named_by: Vec<usize>,
 }
 
@@ -97,6 +99,7 @@ impl<'a> View<'a> {
         Asker {
             unit,
             requirements,
+            names: self.occupancy.groups.numbers(&requirements.conflicts),
             named_by: self.occupancy.groups.naming(unit.as_str()),
         }
     }
@@ -139,16 +142,25 @@ impl<'a> View<'a> {
         machine: &'v MachineId,
         stance: Stance,
     ) -> impl Iterator<Item = (&'v UnitName, Holding)> {
+        self.in_the_way(asker, machine)
+            .filter_map(|other| Some((other, self.occupancy.holding(other.as_ref(), machine)?)))
+            .filter(move |(_, holding)| stance.minds(*holding))
+    }
+
+    /// The same, but for how they are there: of all that turns machines down the cheapest to see.
+    pub(crate) fn in_the_way<'v>(
+        &'v self,
+        asker: &'v Asker<'v>,
+        machine: &'v MachineId,
+    ) -> impl Iterator<Item = &'v UnitName> {
         let groups = &self.occupancy.groups;
-        let by_us = groups.declared(&asker.requirements.conflicts).map(|g| &g.named);
-        let by_them = asker.named_by.iter().filter_map(|number| groups.get(*number));
+        let by_us = groups.get(&asker.names).map(|g| &g.named);
+        let by_them = groups.get(&asker.named_by).map(|g| &g.declared);
         by_us
-            .chain(by_them.map(|g| &g.declared))
+            .chain(by_them)
             .filter_map(|there| there.get(machine))
             .flatten()
             .filter(|other| *other != asker.unit)
-            .filter_map(|other| Some((other, self.occupancy.holding(other.as_ref(), machine)?)))
-            .filter(move |(_, holding)| stance.minds(*holding))
     }
 
     /// Units elsewhere in a failure domain that `machine` shares, which by the word of the one that declares the domain
@@ -162,9 +174,9 @@ impl<'a> View<'a> {
         let groups = &self.occupancy.groups;
         let here = self.cluster.machines.get(machine).map(|m| &m.metadata);
         let ours = &asker.requirements.failure_domain;
-        let by_us = (!ours.is_empty()).then(|| groups.declared(&asker.requirements.conflicts));
+        let by_us = (!ours.is_empty()).then(|| groups.get(&asker.names));
         let by_us = by_us.into_iter().flatten().map(|g: &Group| &g.named);
-        let by_them = asker.named_by.iter().filter_map(|number| groups.get(*number));
+        let by_them = groups.get(&asker.named_by);
         let named = by_us.flatten().filter(move |(id, _)| *id != machine);
         let named = named.filter_map(move |(id, units)| {
             let key = self.shared(here?, id, ours)?;

@@ -113,7 +113,7 @@ impl<'a> Planner<'a> {
     /// least loaded.
     pub(super) fn choose(&self, draft: &Draft<'a>) -> Option<(MachineId, String)> {
         let (name, asker) = (draft.unit, draft.asker.as_ref()?);
-        let fits = |id: &MachineId| filter::check(&self.view, asker, id, Stance::Coming).is_ok();
+        let fits = |id: &MachineId| filter::takes(&self.view, asker, id);
         let has = |m: &Machine| !m.is_releasing(name);
         let mut there = draft.places.iter();
         if let Some((id, _)) = there.find(|(id, m)| has(m) && fits(id)) {
@@ -169,8 +169,7 @@ impl<'a> Planner<'a> {
             };
             let asker = self.view.asker(other, requirements);
             let mut others = self.view.occupancy.loads.candidates(asker.requirements);
-            let fits = |there: &MachineId| filter::check(&self.view, &asker, there, Stance::Coming).is_ok();
-            others.any(|(_, there)| there != *id && fits(&there))
+            others.any(|(_, there)| there != *id && filter::takes(&self.view, &asker, &there))
         };
         goers.any(|other| !is_elsewhere(other))
     }
