@@ -79,7 +79,7 @@ pub(super) fn decide<'a>(
     now: Duration,
     policy: &'a Policy,
 ) -> Outcome {
-    let drafts = &mut Drafts::from_iter(scope.iter().map(|unit| (unit, Draft::new(&view, unit))));
+    let mut drafts: Drafts<'_> = scope.iter().map(|unit| (unit, Draft::new(&view, unit))).collect();
     let mut planner = Planner {
         view,
         memory,
@@ -90,13 +90,13 @@ pub(super) fn decide<'a>(
     for draft in drafts.values() {
         planner.view.renew(draft);
     }
-    planner.settle_all(drafts);
-    planner.unseat_followers(drafts);
-    planner.make_room(drafts);
-    planner.spread_globals(drafts);
-    planner.place_all(drafts);
-    planner.judge_globals(drafts);
-    planner.finish(std::mem::take(drafts))
+    planner.settle_all(&mut drafts);
+    planner.unseat_followers(&mut drafts);
+    planner.make_room(&mut drafts);
+    planner.spread_globals(&mut drafts);
+    planner.place_all(&mut drafts);
+    planner.judge_globals(&mut drafts);
+    planner.finish(drafts)
 }
 
 struct Planner<'a> {
