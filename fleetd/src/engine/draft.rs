@@ -30,7 +30,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) places: Vec<(&'a MachineId, &'a Machine)>,
     pub(crate) scheduled: Option<&'a Entry<Option<Placement>>>,
     judged: Option<&'a Entry<Option<Verdict>>>,
-    /// It wants a place and has none: at first that one is to be found, at last that there is none.
+    /// It wants a place and has none: at first one is to be found, at last no machine will do.
     pub(crate) is_pending: bool,
     /// It has to be looked at again in any case: time alone changes what is decided about it.
     pub(crate) is_restless: bool,
@@ -136,7 +136,7 @@ impl<'a> Draft<'a> {
 
     /// That machine is to let go of it. An order that cannot be read is replaced by one that can.
     pub(crate) fn release(&mut self, id: &MachineId, why: &str) {
-        let known = self.order(id).cloned();
+        let order = self.order(id).cloned();
         let from_record = || {
             let unit = self.known?;
             let record = unit.record.as_ref().ok()?;
@@ -149,7 +149,7 @@ impl<'a> Draft<'a> {
                 on_disconnect: self.on_disconnect(),
             })
         };
-        match known.or_else(from_record) {
+        match order.or_else(from_record) {
             Some(assignment) => self.assign(
                 id,
                 Assignment {
@@ -179,12 +179,12 @@ impl<'a> Draft<'a> {
 
     /// It has no place.
     pub(crate) fn judge(&mut self, verdict: Verdict) {
-        let known = self.judged.and_then(|judged| judged.value.as_ref());
+        let before = self.judged.and_then(|judged| judged.value.as_ref());
         // The revision alone is no news.
-        let same = known.is_some_and(|k| {
+        let same = before.is_some_and(|before| {
             Verdict {
                 revision: verdict.revision,
-                ..k.clone()
+                ..before.clone()
             } == verdict
         });
         if same {

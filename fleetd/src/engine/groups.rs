@@ -76,7 +76,7 @@ impl Groups {
     }
 
     /// The groups of those numbers.
-    pub(crate) fn get<'g>(&'g self, numbers: &'g [usize]) -> impl Iterator<Item = &'g Group> {
+    pub(crate) fn numbered<'g>(&'g self, numbers: &'g [usize]) -> impl Iterator<Item = &'g Group> {
         numbers.iter().filter_map(|number| self.groups.get(*number))
     }
 

@@ -1,8 +1,9 @@
 //! The engine's loop: campaign; then, while leading: on change read the mirror, plan, write.
 //!
 //! Only the leader mirrors the whole cluster. Its writes come back through the mirror like everybody's, and nothing is
-//! planned before they have: the plan never works on a cluster that lacks what it decided itself.
+//! planned before they have, as long as the mirror is alive: else what was decided would be decided again ([`echo`]).
 
+mod echo;
 mod write;
 
 use std::time::Duration;
@@ -22,15 +23,10 @@ use crate::registry::trust::{Known, Trust};
 use crate::registry::{Backoff, Commit, RegistryError, Revision, Select, SharedRegistry};
 use crate::watchdog::Pulse;
 
+use self::echo::Echo;
+
 /// A full read now and then, against whatever a watch may have missed (design §1, law 3). Shortened by up to a fifth.
 const RELIST: Duration = Duration::from_secs(600);
-
-/// How long the mirror may show nothing new while a write of ours is still to come, before planning again without it.
-///
-/// A watch shows every write, if late: after a plan of tens of thousands etcd has to catch up with itself, for nobody has
-/// read the watch meanwhile. What is planned before is refused, all of it. So this is only for a watch that is dead and
-/// has not been noticed, and has to be longer than any pause of one that lives.
-const ECHO: Duration = Duration::from_secs(5);
 
 /// One machine's candidate for the engine.
 #[derive(Debug)]
@@ -127,7 +123,7 @@ impl Engine {
             scheduler: Scheduler::default(),
             memory: Memory::default(),
             started,
-            awaited: None,
+            echo: Echo::default(),
             wake: None,
             heard: None,
             backoff: Backoff::default(),
@@ -155,7 +151,7 @@ impl Engine {
                         }
                     }
                 }
-                () = wait_until(next_look) => leader.awaited = None,
+                () = wait_until(next_look) => leader.echo = Echo::default(),
                 // Last: whoever asks without pause holds up nothing.
                 Some(question) = asked.recv() => {
                     if leader.is_listed {
@@ -184,9 +180,7 @@ struct Leader<'a> {
     scheduler: Scheduler,
     memory: Memory,
     started: Instant,
-    /// The mirror has to show this revision, or this moment has to come, before the next plan. A mirror that is on its way
-    /// there puts the moment off: what it does not show yet would be decided again, and refused.
-    awaited: Option<(Revision, Instant)>,
+    echo: Echo,
     wake: Option<Instant>,
     /// When the oldest change arrived that has not been planned for.
     heard: Option<Instant>,
@@ -228,11 +222,7 @@ impl Leader<'_> {
                 self.heard.get_or_insert_with(Instant::now);
                 let touched = self.cluster.apply(&batch);
                 self.scheduler.note(touched);
-                if let Some((revision, deadline)) = &mut self.awaited
-                    && *revision < Revision::MAX
-                {
-                    *deadline = (*deadline).max(Instant::now() + ECHO);
-                }
+                self.echo.heard(Instant::now());
             }
             Update::Disconnected(error) => tracing::warn!(%error, "lost sight of the cluster"),
             Update::Reconnected => tracing::info!("saw the cluster again"),
@@ -254,20 +244,18 @@ impl Leader<'_> {
     }
 
     fn is_current(&self) -> bool {
-        let echoed = self
-            .awaited
-            .is_none_or(|(revision, _)| self.cluster.revision >= revision);
-        self.is_listed && echoed && !self.leadership.is_lost()
+        let waits = self.echo.until(self.cluster.revision).is_some();
+        self.is_listed && !waits && !self.leadership.is_lost()
     }
 
     fn next_look(&self) -> Option<Instant> {
         // What time alone decides is planned with the rest.
-        self.awaited.map(|(_, deadline)| deadline).or(self.wake)
+        self.echo.until(self.cluster.revision).or(self.wake)
     }
 
     /// Plans, and writes what came out.
     async fn pass(&mut self) {
-        self.awaited = None;
+        self.echo = Echo::default();
         let (began, metrics) = (Instant::now(), &self.engine.metrics);
         let heard = self.heard.take().unwrap_or(began);
         let now = self.started.elapsed();
@@ -307,29 +295,19 @@ impl Leader<'_> {
         metrics.pass_took.observe(began.elapsed());
     }
 
-    /// Nothing is planned before the mirror shows this revision, and all that were awaited before; or so much time has
-    /// passed.
-    fn await_echo(&mut self, revision: Revision, patience: Duration) {
-        let latest = self
-            .awaited
-            .map_or(revision, |(awaited, _)| awaited.max(revision));
-        self.awaited = Some((latest, Instant::now() + patience));
-    }
-
     /// What was decided is void; the next pass decides again on what is true by then.
     fn give_up_pass(&mut self, outcome: Result<Commit, RegistryError>) {
-        let pause = self.backoff.pause();
+        let until = Instant::now() + self.backoff.pause();
         match outcome {
             Ok(Commit::Applied(_)) => {}
             Ok(Commit::Refused(revision)) => {
                 tracing::debug!(revision, "a decision was overtaken");
-                self.await_echo(revision, pause);
+                self.echo.failed(Some(revision), until);
             }
             Err(error) => {
                 self.engine.metrics.passes_failed.add_one();
                 tracing::warn!(%error, "could not write a decision");
-                // No revision to wait for: only time brings the next look, or a change.
-                self.await_echo(Revision::MAX, pause);
+                self.echo.failed(None, until);
             }
         }
     }

@@ -154,8 +154,8 @@ impl<'a> View<'a> {
         machine: &'v MachineId,
     ) -> impl Iterator<Item = &'v UnitName> {
         let groups = &self.occupancy.groups;
-        let by_us = groups.get(&asker.names).map(|g| &g.named);
-        let by_them = groups.get(&asker.named_by).map(|g| &g.declared);
+        let by_us = groups.numbered(&asker.names).map(|g| &g.named);
+        let by_them = groups.numbered(&asker.named_by).map(|g| &g.declared);
         by_us
             .chain(by_them)
             .filter_map(|there| there.get(machine))
@@ -174,9 +174,9 @@ impl<'a> View<'a> {
         let groups = &self.occupancy.groups;
         let here = self.cluster.machines.get(machine).map(|m| &m.metadata);
         let ours = &asker.requirements.failure_domain;
-        let by_us = (!ours.is_empty()).then(|| groups.get(&asker.names));
+        let by_us = (!ours.is_empty()).then(|| groups.numbered(&asker.names));
         let by_us = by_us.into_iter().flatten().map(|g: &Group| &g.named);
-        let by_them = groups.get(&asker.named_by);
+        let by_them = groups.numbered(&asker.named_by);
         let named = by_us.flatten().filter(move |(id, _)| *id != machine);
         let named = named.filter_map(move |(id, units)| {
             let key = self.shared(here?, id, ours)?;

@@ -27,8 +27,8 @@ use crate::workload::Workload;
 /// History that a store in memory keeps, in revisions: etcd compacts its own, by the hour.
 const KEPT: i64 = 10_000;
 
-/// A silence that is longer than any pass of a leader.
-const QUIET: Duration = Duration::from_secs(3);
+/// A silence that is longer than any pass of a leader, and than it waits for its own last write.
+const QUIET: Duration = Duration::from_secs(6);
 
 /// What is to be run.
 #[derive(Debug, Clone)]

@@ -16,9 +16,9 @@ impl<'a> Planner<'a> {
                     anywhere = true;
                 }
             }
-            match anywhere {
-                true => draft.acquit(),
-                false => draft.is_pending = true,
+            draft.is_pending = !anywhere;
+            if anywhere {
+                draft.acquit();
             }
         }
     }

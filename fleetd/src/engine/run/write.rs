@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::{ECHO, Leader};
+use super::Leader;
 use crate::engine::{Change, Decision, Step};
 use crate::registry::{Commit, MAX_OPS, Precondition, RegistryError, Revision, Txn};
 
@@ -57,7 +57,7 @@ impl Leader<'_> {
     /// Takes note of what was applied.
     fn wrote(&mut self, written: &[Step], revision: Revision, heard: Instant) {
         self.backoff.reset();
-        self.await_echo(revision, ECHO);
+        self.echo.wrote(revision, Instant::now());
         let rescued = written
             .iter()
             .filter(|s| matches!(s, Step::Unit(d) if d.is_rescue))

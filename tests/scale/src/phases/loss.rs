@@ -56,6 +56,13 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<()> {
             // Each look goes on where the one before has stopped.
             let rest = units.iter().skip(safely);
             safely += rest.take_while(|unit| safe(tally, unit).is_some()).count();
+            // All of them at one moment.
+            if safely == units.len() {
+                safely = units
+                    .iter()
+                    .take_while(|unit| safe(tally, unit).is_some())
+                    .count();
+            }
             safely
         })
         .await?;
